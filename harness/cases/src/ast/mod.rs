@@ -1,0 +1,32 @@
+//! The case language as plain data: what a case file may say, and nothing else.
+//!
+//! Each struct is one mapping of the file; an unknown key is an error. Steps are structs with
+//! one optional field an action (exactly one of them is given) and some modifiers, because that
+//! keeps the position of every value, which serde's untagged and flattened forms lose.
+
+mod case;
+mod expect;
+mod network;
+mod scalar;
+mod step;
+
+pub use case::{
+    Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace,
+    Role, ServerAnswer, ServerBehaviour, ServerInterface,
+};
+pub use expect::{
+    Answers, Expect, FirmwareVersion, MessageExpect, MessageMatch, NotificationExpect, Outcome,
+    OutcomeGrade, Party, RegistrationExpect, Station, Intervals,
+};
+pub use network::{
+    BlockSelect, CoapSelect, Direction, GilbertElliott, Impairments, Nat, Network, NetworkChange, Oversize, Rule,
+    Select, Window,
+};
+pub use scalar::{
+    At, BlockText, CodeMatch, DataFormat, Hex, Many, Method, MessageType, Pair, ParseProblem, Path, Pos,
+    Probability, ResultName, Size, Span, StateName, ValueMatch,
+};
+pub use step::{
+    Attributes, Await, Cancellation, Datagram, IutAction, NotificationPolicy, Payload, Poll, Pull,
+    Push, PushMethod, RawOption, RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
+};

@@ -1,0 +1,2 @@
+//! The `fotaproof` command.
+fn main() {}

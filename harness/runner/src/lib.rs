@@ -1,0 +1,1 @@
+//! Sessions, drivers, IUT processes, verdicts, scheduling.

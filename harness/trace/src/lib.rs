@@ -1,0 +1,17 @@
+//! The one stream of typed, timestamped events, and its readers and writers that need no judgement:
+//! the journal (JSON Lines), the capture (pcapng) and the dissection of datagrams.
+//!
+//! Everything that happens in a session is an [`Event`]. Whoever judges (`checks`), shows (`reports`) or keeps
+//! (the journal, the capture) reads the same stream, whether it comes from a live run or from a capture of the field.
+
+pub mod event;
+pub mod finding;
+pub mod journal;
+pub mod serial;
+
+pub use event::{
+    Datagram, Event, EventKind, ExpectationOutcome, Fate, FateOfPacket, Fragment, HookPhase, IutEvent, Packet, Point,
+    Registration, Sample, SampleSource, Stream, Toward, TransferFacts, TransferPhase, TransferWay,
+};
+pub use finding::{Blame, CaseOutcome, Finding, FindingSource, Grade, Verdict};
+pub use journal::{JOURNAL_FORMAT, JournalError, JournalReader, write_line};
