@@ -1,1 +1,3 @@
-//! Renderers over one result model.
+//! Renderers over one result model, one a file.
+
+pub mod model;

@@ -120,6 +120,12 @@ impl Sources {
         self.files.get(pos.file as usize).map_or("", |(name, _)| name)
     }
 
+    /// The text of the file a place is in.
+    #[must_use]
+    pub fn text(&self, pos: Place) -> &str {
+        self.files.get(pos.file as usize).map_or("", |(_, text)| text)
+    }
+
     /// The mistake with the name and text of its file.
     #[must_use]
     pub fn problem(&self, mistake: Mistake) -> Problem {

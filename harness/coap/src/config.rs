@@ -7,7 +7,7 @@ use fotaproof_wire::coap::option;
 use crate::quirks::Quirks;
 
 /// Settings of an endpoint. The default is RFC 7252, section 4.8, to the letter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// ACK_TIMEOUT (RFC 7252, section 4.8): least time before the first retransmission.
     pub ack_timeout: Duration,

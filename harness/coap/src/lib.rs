@@ -19,6 +19,8 @@ mod token;
 
 pub use config::{Config, is_known_critical};
 pub use endpoint::Endpoint;
-pub use event::{Ended, Event, ExchangeId, Failure, NotificationPolicy, Observer, Request, RequestId, ResponseMode, Transmit};
+pub use event::{
+    Ended, Event, ExchangeId, Failure, NotificationPolicy, Observer, Request, RequestId, ResponseMode, Transmit,
+};
 pub use quirks::{BareMarker, DuplicateFilter, Duplicates, Quirks};
 pub use token::Token;

@@ -13,7 +13,9 @@ pub const FRESHNESS_WINDOW: Duration = Duration::from_secs(128);
 #[must_use]
 pub fn is_newer(old: u32, old_at: Duration, new: u32, new_at: Duration) -> bool {
     let half = SEQUENCE_MODULUS / 2;
-    (old < new && new - old < half) || (old > new && old - new > half) || new_at > old_at.saturating_add(FRESHNESS_WINDOW)
+    (old < new && new - old < half)
+        || (old > new && old - new > half)
+        || new_at > old_at.saturating_add(FRESHNESS_WINDOW)
 }
 
 /// Draws the Observe values of one observation: each the next 24-bit number (RFC 7641, section 4.4).
@@ -26,7 +28,9 @@ impl ObserveSequence {
     /// Begins with this value, taken modulo 2^24.
     #[must_use]
     pub const fn new(first: u32) -> Self {
-        Self { next: first % SEQUENCE_MODULUS }
+        Self {
+            next: first % SEQUENCE_MODULUS,
+        }
     }
 
     /// The value for the next notification.

@@ -11,14 +11,20 @@ pub struct Token {
 
 impl Token {
     /// The empty token.
-    pub const EMPTY: Self = Self { length: 0, bytes: [0; 8] };
+    pub const EMPTY: Self = Self {
+        length: 0,
+        bytes: [0; 8],
+    };
 
     /// A token of these bytes, or nothing when there are more than 8.
     #[must_use]
     pub fn new(token: &[u8]) -> Option<Self> {
         let mut bytes = [0; 8];
         bytes.get_mut(..token.len())?.copy_from_slice(token);
-        Some(Self { length: u8::try_from(token.len()).ok()?, bytes })
+        Some(Self {
+            length: u8::try_from(token.len()).ok()?,
+            bytes,
+        })
     }
 
     /// A token of `length` bytes (at most 8) drawn from `rng`.
@@ -29,7 +35,10 @@ impl Token {
         for byte in &mut bytes[length..] {
             *byte = 0;
         }
-        Self { length: length as u8, bytes }
+        Self {
+            length: length as u8,
+            bytes,
+        }
     }
 
     /// The bytes.

@@ -1,38 +1,17 @@
 //! Registrations of devices: what a Register says, and the table of them keyed by endpoint name (Core, Register).
 
-use core::fmt;
-use core::str::FromStr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use fotaproof_wire::LwPath;
 use fotaproof_wire::coap::Code;
-use fotaproof_wire::link_format::{self, Link};
-use serde::{Deserialize, Serialize};
+use fotaproof_wire::link_format::{self, Link, ObjectLinks};
+
+use crate::definitions::{ParseVersionError, Version, Versions};
 
 /// The lifetime of a registration that names none, in seconds (Core, Register: `lt`).
 pub const DEFAULT_LIFETIME: u32 = 86_400;
-
-/// A version of the LwM2M enabler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LwM2mVersion(pub u8, pub u8);
-
-impl fmt::Display for LwM2mVersion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.0, self.1)
-    }
-}
-
-impl FromStr for LwM2mVersion {
-    type Err = RegistrationError;
-
-    fn from_str(text: &str) -> Result<Self, RegistrationError> {
-        let number = |text: &str| if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
-        text.split_once('.')
-            .and_then(|(major, minor)| Some(Self(number(major)?, number(minor)?)))
-            .ok_or_else(|| RegistrationError::Version(text.to_owned()))
-    }
-}
 
 /// What is wrong with a Register or an Update.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,11 +26,11 @@ pub enum RegistrationError {
     #[error("the lwm2m parameter is missing")]
     NoVersion,
     /// `lwm2m` is not a version.
-    #[error("lwm2m={0} is not a version")]
-    Version(String),
+    #[error("lwm2m: {0}")]
+    Version(#[from] ParseVersionError),
     /// A version that the server does not know.
     #[error("version {0} of LwM2M is not supported")]
-    UnsupportedVersion(LwM2mVersion),
+    UnsupportedVersion(Version),
     /// `lt` is no number of seconds.
     #[error("lt={0} is not a lifetime")]
     Lifetime(String),
@@ -96,7 +75,7 @@ pub struct RegistrationRequest {
     /// `lt`.
     pub lifetime: Option<u32>,
     /// `lwm2m`.
-    pub lwm2m: Option<LwM2mVersion>,
+    pub lwm2m: Option<Version>,
     /// `b`.
     pub binding: Option<String>,
     /// `Q`, or a Q in `b` (LwM2M 1.0).
@@ -122,7 +101,9 @@ impl RegistrationRequest {
             let twice = match name {
                 "ep" => request.endpoint.replace(value.to_owned()).is_some(),
                 "lt" => {
-                    let lifetime = value.parse().map_err(|_| RegistrationError::Lifetime(value.to_owned()))?;
+                    let lifetime = value
+                        .parse()
+                        .map_err(|_| RegistrationError::Lifetime(value.to_owned()))?;
                     request.lifetime.replace(lifetime).is_some()
                 }
                 "lwm2m" => request.lwm2m.replace(value.parse()?).is_some(),
@@ -145,7 +126,8 @@ impl RegistrationRequest {
             }
         }
         if !payload.is_empty() {
-            request.objects = Some(link_format::parse(payload).map_err(|error| RegistrationError::Links(error.to_string()))?);
+            request.objects =
+                Some(link_format::parse(payload).map_err(|error| RegistrationError::Links(error.to_string()))?);
         }
         Ok(request)
     }
@@ -163,7 +145,7 @@ pub struct Registration {
     /// Lifetime in seconds; 0 is without end.
     pub lifetime: u32,
     /// Version of the enabler.
-    pub lwm2m: LwM2mVersion,
+    pub lwm2m: Version,
     /// Binding; `U` when none was named.
     pub binding: String,
     /// Queue mode.
@@ -172,8 +154,10 @@ pub struct Registration {
     pub sms: Option<String>,
     /// Parameters that this server does not know.
     pub other: Vec<String>,
-    /// The object list.
+    /// The object list, as sent.
     pub objects: Vec<Link>,
+    /// The object list by paths, below the root path that it names (Core, Register: alternate path).
+    pub links: ObjectLinks,
     /// When it registered.
     pub registered_at: Duration,
     /// When it last registered or updated.
@@ -194,45 +178,40 @@ impl Registration {
     /// The path of the location, such as `/rd/a7`.
     #[must_use]
     pub fn location_path(&self) -> String {
-        self.location.iter().fold(String::new(), |path, segment| path + "/" + segment)
-    }
-
-    /// The `rt="oma.lwm2m"` root path without slashes at its ends; empty for `/` (Core, Register: alternate path).
-    #[must_use]
-    pub fn root(&self) -> &str {
-        let root = self.objects.iter().find(|link| link.attribute("rt").is_some_and(|value| value.split(' ').any(|word| word == "oma.lwm2m")));
-        root.map_or("", |link| link.target.trim_matches('/'))
-    }
-
-    /// The object and instance ids in the list, below the root path: `(5, None)` for `</5>`, `(5, Some(0))` for `</5/0>`.
-    pub fn listed(&self) -> impl Iterator<Item = (u16, Option<u16>, &Link)> {
-        let root = self.root();
-        self.objects.iter().filter_map(move |link| {
-            let path = link.target.strip_prefix('/').unwrap_or(&link.target);
-            let path = if root.is_empty() { path } else { path.strip_prefix(root)?.strip_prefix('/')? };
-            let mut ids = path.split('/').map(str::parse::<u16>);
-            let object = ids.next()?.ok()?;
-            let instance = ids.next().transpose().ok()?;
-            ids.next().is_none().then_some((object, instance, link))
-        })
+        self.location
+            .iter()
+            .fold(String::new(), |path, segment| path + "/" + segment)
     }
 
     /// Whether the list names the object or one of its instances.
     #[must_use]
     pub fn has_object(&self, object: u16) -> bool {
-        self.listed().any(|(listed, _, _)| listed == object)
+        self.links.objects.iter().any(|link| link.path.object == Some(object))
     }
 
     /// Whether the list names this instance.
     #[must_use]
     pub fn has_instance(&self, object: u16, instance: u16) -> bool {
-        self.listed().any(|(listed, listed_instance, _)| listed == object && listed_instance == Some(instance))
+        self.links.contains(&LwPath::instance(object, instance))
     }
 
     /// The `ver` attribute of an object, as sent; `None` where the list has none (Core, object versioning).
     #[must_use]
     pub fn object_version(&self, object: u16) -> Option<&str> {
-        self.listed().find(|(listed, _, link)| *listed == object && link.attribute("ver").is_some()).and_then(|(_, _, link)| link.attribute("ver"))
+        self.links.version(object)
+    }
+
+    /// The versions of its objects: as announced, else the defaults of its enabler.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        let announced = self.links.objects.iter().filter_map(|link| {
+            let object = link.path.object?;
+            Some((object, self.links.version(object)?.parse().ok()?))
+        });
+        Versions {
+            lwm2m: self.lwm2m,
+            announced: announced.collect(),
+        }
     }
 }
 
@@ -263,7 +242,7 @@ impl Registry {
         now: Duration,
         from: SocketAddr,
         request: RegistrationRequest,
-        versions: &[LwM2mVersion],
+        versions: &[Version],
         location: Vec<String>,
     ) -> Result<Registered, RegistrationError> {
         let lwm2m = request.lwm2m.ok_or(RegistrationError::NoVersion)?;
@@ -288,6 +267,7 @@ impl Registry {
             queue: request.queue,
             sms: request.sms,
             other: request.other,
+            links: ObjectLinks::from_links(&objects),
             objects,
             registered_at: now,
             seen_at: now,
@@ -311,8 +291,14 @@ impl Registry {
         location: &[String],
         request: RegistrationRequest,
     ) -> Result<&Registration, RegistrationError> {
-        let endpoint = self.by_location.get(location).ok_or(RegistrationError::UnknownLocation)?;
-        let registration = self.by_endpoint.get_mut(endpoint).ok_or(RegistrationError::UnknownLocation)?;
+        let endpoint = self
+            .by_location
+            .get(location)
+            .ok_or(RegistrationError::UnknownLocation)?;
+        let registration = self
+            .by_endpoint
+            .get_mut(endpoint)
+            .ok_or(RegistrationError::UnknownLocation)?;
         registration.address = from;
         registration.seen_at = now;
         registration.updates += 1;
@@ -327,6 +313,7 @@ impl Registry {
             registration.sms = request.sms;
         }
         if let Some(objects) = request.objects {
+            registration.links = ObjectLinks::from_links(&objects);
             registration.objects = objects;
         }
         Ok(registration)
@@ -337,14 +324,22 @@ impl Registry {
     /// # Errors
     /// When the location is unknown.
     pub fn deregister(&mut self, location: &[String]) -> Result<Registration, RegistrationError> {
-        let endpoint = self.by_location.get(location).cloned().ok_or(RegistrationError::UnknownLocation)?;
+        let endpoint = self
+            .by_location
+            .get(location)
+            .cloned()
+            .ok_or(RegistrationError::UnknownLocation)?;
         self.remove(&endpoint).ok_or(RegistrationError::UnknownLocation)
     }
 
     /// Drops a registration by its endpoint name.
     pub fn remove(&mut self, endpoint: &str) -> Option<Registration> {
         let registration = self.by_endpoint.remove(endpoint)?;
-        if self.by_location.get(&registration.location).is_some_and(|owner| owner == endpoint) {
+        if self
+            .by_location
+            .get(&registration.location)
+            .is_some_and(|owner| owner == endpoint)
+        {
             self.by_location.remove(&registration.location);
         }
         Some(registration)
@@ -352,7 +347,10 @@ impl Registry {
 
     /// Drops one registration whose lifetime is over at `now`.
     pub fn expire(&mut self, now: Duration) -> Option<Registration> {
-        let endpoint = self.by_endpoint.values().find(|registration| registration.expires_at().is_some_and(|end| end <= now))?;
+        let endpoint = self
+            .by_endpoint
+            .values()
+            .find(|registration| registration.expires_at().is_some_and(|end| end <= now))?;
         let endpoint = endpoint.endpoint.clone();
         self.remove(&endpoint)
     }
@@ -372,7 +370,9 @@ impl Registry {
     /// The registration that was last seen at an address.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<&Registration> {
-        self.by_endpoint.values().find(|registration| registration.address == address)
+        self.by_endpoint
+            .values()
+            .find(|registration| registration.address == address)
     }
 
     /// Whether a location is one of a registration.
@@ -389,7 +389,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::{LwM2mVersion, Registration, RegistrationError, RegistrationRequest, Registry};
+    use super::{Registration, RegistrationError, RegistrationRequest, Registry};
+    use crate::definitions::Version;
     use core::time::Duration;
     use std::net::SocketAddr;
 
@@ -403,20 +404,39 @@ mod tests {
         RegistrationRequest::parse(query.split('&').map(str::as_bytes), payload)
     }
 
-    fn register(table: &mut Registry, now: u64, port: u16, query: &str, location: &str) -> Result<Registration, RegistrationError> {
+    fn register(
+        table: &mut Registry,
+        now: u64,
+        port: u16,
+        query: &str,
+        location: &str,
+    ) -> Result<Registration, RegistrationError> {
         let location = vec!["rd".to_owned(), location.to_owned()];
-        let versions = [LwM2mVersion(1, 0), LwM2mVersion(1, 1)];
+        let versions = [Version(1, 0), Version(1, 1)];
         table
-            .register(Duration::from_secs(now), address(port), request(query, LINKS)?, &versions, location)
+            .register(
+                Duration::from_secs(now),
+                address(port),
+                request(query, LINKS)?,
+                &versions,
+                location,
+            )
             .map(|registered| registered.registration)
     }
 
     #[test]
     fn a_register_is_read_whole() {
-        let registration = register(&mut Registry::default(), 7, 1000, "ep=dev&lt=60&lwm2m=1.1&b=U&Q&x=1", "a7").unwrap();
+        let registration = register(
+            &mut Registry::default(),
+            7,
+            1000,
+            "ep=dev&lt=60&lwm2m=1.1&b=U&Q&x=1",
+            "a7",
+        )
+        .unwrap();
         assert_eq!(registration.endpoint, "dev");
         assert_eq!(registration.lifetime, 60);
-        assert_eq!(registration.lwm2m, LwM2mVersion(1, 1));
+        assert_eq!(registration.lwm2m, Version(1, 1));
         assert!(registration.queue);
         assert_eq!(registration.other, ["x=1"]);
         assert_eq!(registration.location_path(), "/rd/a7");
@@ -425,6 +445,7 @@ mod tests {
         assert!(!registration.has_object(0) && !registration.has_instance(5, 1));
         assert_eq!(registration.object_version(5), Some("1.1"));
         assert_eq!(registration.object_version(3), None);
+        assert_eq!(registration.versions().object(5), Version::V1_1);
     }
 
     #[test]
@@ -432,8 +453,10 @@ mod tests {
         let mut table = Registry::default();
         let links = b"</lwm2m>;rt=\"oma.lwm2m\",</lwm2m/5>;ver=1.0,</lwm2m/5/0>,</3/0>";
         let request = request("ep=dev&lwm2m=1.0", links).unwrap();
-        let registered = table.register(Duration::ZERO, address(1), request, &[LwM2mVersion(1, 0)], vec!["rd".into()]).unwrap();
-        assert_eq!(registered.registration.root(), "lwm2m");
+        let registered = table
+            .register(Duration::ZERO, address(1), request, &[Version(1, 0)], vec!["rd".into()])
+            .unwrap();
+        assert_eq!(registered.registration.links.root.trim_matches('/'), "lwm2m");
         assert!(registered.registration.has_instance(5, 0));
         assert!(!registered.registration.has_object(3), "outside the root");
     }
@@ -454,8 +477,14 @@ mod tests {
             let error = register(&mut Registry::default(), 0, 1, query, "a").unwrap_err();
             assert_eq!(error.code().to_string(), code, "{query}: {error}");
         }
-        assert!(matches!(request("ep=dev&lwm2m=1.1", b"</5"), Err(RegistrationError::Links(_))));
-        assert!(matches!(RegistrationRequest::parse([&b"ep=\xff"[..]], b""), Err(RegistrationError::NotUtf8)));
+        assert!(matches!(
+            request("ep=dev&lwm2m=1.1", b"</5"),
+            Err(RegistrationError::Links(_))
+        ));
+        assert!(matches!(
+            RegistrationRequest::parse([&b"ep=\xff"[..]], b""),
+            Err(RegistrationError::NotUtf8)
+        ));
     }
 
     #[test]
@@ -464,9 +493,17 @@ mod tests {
         register(&mut table, 0, 1000, "ep=dev&lwm2m=1.1", "old").unwrap();
         let second = register(&mut table, 5, 2000, "ep=dev&lwm2m=1.1", "new").unwrap();
         assert_eq!(second.generation, 2);
-        assert_eq!(table.get("dev").map(|registration| registration.address), Some(address(2000)));
+        assert_eq!(
+            table.get("dev").map(|registration| registration.address),
+            Some(address(2000))
+        );
         let old = ["rd".to_owned(), "old".to_owned()];
-        let update = table.update(Duration::from_secs(6), address(1000), &old, RegistrationRequest::default());
+        let update = table.update(
+            Duration::from_secs(6),
+            address(1000),
+            &old,
+            RegistrationRequest::default(),
+        );
         assert_eq!(update.unwrap_err(), RegistrationError::UnknownLocation);
     }
 
@@ -475,12 +512,25 @@ mod tests {
         let mut table = Registry::default();
         register(&mut table, 0, 1000, "ep=dev&lwm2m=1.1&lt=60", "a").unwrap();
         let location = ["rd".to_owned(), "a".to_owned()];
-        let updated = table.update(Duration::from_secs(50), address(2000), &location, request("lt=120", b"").unwrap()).unwrap();
-        assert_eq!((updated.address, updated.updates, updated.lifetime), (address(2000), 1, 120));
+        let updated = table
+            .update(
+                Duration::from_secs(50),
+                address(2000),
+                &location,
+                request("lt=120", b"").unwrap(),
+            )
+            .unwrap();
+        assert_eq!(
+            (updated.address, updated.updates, updated.lifetime),
+            (address(2000), 1, 120)
+        );
         assert!(table.expire(Duration::from_secs(169)).is_none());
         assert_eq!(table.next_expiry(), Some(Duration::from_secs(170)));
         assert!(table.expire(Duration::from_secs(170)).is_some());
-        assert_eq!(table.deregister(&location).unwrap_err(), RegistrationError::UnknownLocation);
+        assert_eq!(
+            table.deregister(&location).unwrap_err(),
+            RegistrationError::UnknownLocation
+        );
     }
 
     #[test]

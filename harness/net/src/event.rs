@@ -89,16 +89,19 @@ impl LinkEvent {
     /// When it happened.
     pub const fn at(&self) -> Duration {
         match self {
-            Self::Packet { at, .. } | Self::Fate { at, .. } | Self::Delivered { at, .. } | Self::Refused { at, .. } => *at,
+            Self::Packet { at, .. } | Self::Fate { at, .. } | Self::Delivered { at, .. } | Self::Refused { at, .. } => {
+                *at
+            }
         }
     }
 
     /// The datagram it is about.
     pub const fn datagram(&self) -> DatagramId {
         match self {
-            Self::Packet { datagram, .. } | Self::Fate { datagram, .. } | Self::Delivered { datagram, .. } | Self::Refused { datagram, .. } => {
-                *datagram
-            }
+            Self::Packet { datagram, .. }
+            | Self::Fate { datagram, .. }
+            | Self::Delivered { datagram, .. }
+            | Self::Refused { datagram, .. } => *datagram,
         }
     }
 }
@@ -185,13 +188,17 @@ pub struct Counters {
     pub packets_out: u64,
     /// Datagrams delivered, copies included.
     pub delivered: u64,
-    /// Packets lost for each reason, receiver's end included. In the order of [`DropReason`].
+    /// Packets lost for each reason, receiver's end included.
     pub dropped: std::collections::BTreeMap<DropReason, u64>,
     /// Packets a rule decided about.
     pub by_rule: u64,
 }
 
 impl Counters {
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
     /// Packets lost, whatever the reason.
     pub fn lost(&self) -> u64 {
         self.dropped.values().sum()

@@ -28,10 +28,12 @@
 //! assert_eq!(arrived, Some(Duration::from_millis(20)));
 //! ```
 //!
-//! What befalls a packet is decided at its entry, in this order: oversize (MTU or PDU limit), blackout, fragment filter, NAT, rules (first match
-//! wins), and, for packets no rule has taken, the random models: loss, reordering, bit errors, duplication. Queue, rate, delay and jitter hold for
-//! every packet that goes on. A packet a rule has taken is out of the random models' hands, so `pass` protects a packet from random loss.
+//! What befalls a packet is decided at its entry, in this order: oversize (MTU or PDU limit), blackout, fragment filter, rules (first match wins), the
+//! queue, and, for packets no rule has taken, the random models: loss, reordering, bit errors, duplication. Rate, delay and jitter hold for every
+//! packet that goes on; one lost at random was transmitted all the same. A packet a rule has taken is out of the random models' hands, so `pass`
+//! protects it from random loss. A NAT stands at the end behind it: it translates outward packets as they enter and inward ones as they leave.
 
+mod arrival;
 mod assembly;
 mod event;
 mod facts;
@@ -51,7 +53,7 @@ pub use facts::{BlockFacts, Datagram, DatagramId, Facts, GuardId, Kind, PacketId
 pub use link::Link;
 pub use packet::{IPV4_HEADER, IPV6_FRAGMENT_HEADER, IPV6_HEADER, UDP_HEADER, overhead};
 pub use profile::{Profile, profile, profiles};
-pub use reassembly::{Limits, Reassembled, Reassembler, ReassemblyError};
+pub use reassembly::{Checksum, Limits, Reassembled, Reassembler, ReassemblyError, Udp};
 pub use replay::{FateRecorder, RecordedFate};
 pub use rule::{Action, BlockSel, CodeSel, Damage, FragmentSel, Rule, Select};
 pub use spec::{Blackout, DirectionSpec, Flaps, LinkSpec, Loss, Nat, NatChange, Oversize, Reorder, SpecError};

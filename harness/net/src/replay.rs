@@ -1,7 +1,7 @@
 //! Recorded fates: what a link did to each packet, so that another can do it again.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct RecordedFate {
     pub toward: Toward,
     /// Which packet of this direction, from 0, in order of entry.
     pub index: u64,
-    /// The rule that decided.
+    /// The rule that took the packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// What was decided at entry. Empty means it passed.
@@ -44,10 +44,22 @@ impl FateRecorder {
     /// Takes note of an event.
     pub fn record(&mut self, event: &LinkEvent) {
         match event {
-            LinkEvent::Packet { at, point, toward, packet, .. } if *point == toward.entry() => {
+            LinkEvent::Packet {
+                at,
+                point,
+                toward,
+                packet,
+                ..
+            } if *point == toward.entry() => {
                 let index = self.entered[toward.index()];
                 self.entered[toward.index()] += 1;
-                let fate = RecordedFate { toward: *toward, index, rule: None, fates: Vec::new(), exits: Vec::new() };
+                let fate = RecordedFate {
+                    toward: *toward,
+                    index,
+                    rule: None,
+                    fates: Vec::new(),
+                    exits: Vec::new(),
+                };
                 self.open.insert(*packet, (*at, fate));
             }
             LinkEvent::Packet { at, packet, .. } => {
@@ -60,10 +72,11 @@ impl FateRecorder {
                 let receiver = matches!(fate, Fate::Dropped(DropReason::Checksum | DropReason::Reassembly));
                 if let Some((_, recorded)) = self.open.get_mut(packet)
                     && !receiver
-                    && *fate != Fate::Pass
                 {
-                    recorded.rule = rule.clone();
-                    recorded.fates.push(fate.clone());
+                    recorded.rule = recorded.rule.take().or_else(|| rule.clone());
+                    if *fate != Fate::Pass {
+                        recorded.fates.push(fate.clone());
+                    }
                 }
             }
             LinkEvent::Delivered { .. } | LinkEvent::Refused { .. } => {}
@@ -73,5 +86,37 @@ impl FateRecorder {
     /// The recording, in order of entry.
     pub fn finish(self) -> Vec<RecordedFate> {
         self.open.into_values().map(|(_, fate)| fate).collect()
+    }
+}
+
+/// A recording being repeated.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    ahead: [VecDeque<RecordedFate>; 2],
+}
+
+impl Recording {
+    pub(crate) fn new(recorded: Vec<RecordedFate>) -> Self {
+        let mut ahead = [VecDeque::new(), VecDeque::new()];
+        for fate in recorded {
+            ahead[fate.toward.index()].push_back(fate);
+        }
+        for direction in &mut ahead {
+            direction.make_contiguous().sort_by_key(|fate| fate.index);
+        }
+        Self { ahead }
+    }
+
+    /// The fate of this packet. Packets are asked for in order.
+    pub(crate) fn take(&mut self, toward: Toward, index: u64) -> Option<RecordedFate> {
+        let ahead = &mut self.ahead[toward.index()];
+        while ahead.front().is_some_and(|fate| fate.index < index) {
+            ahead.pop_front();
+        }
+        if ahead.front()?.index == index {
+            ahead.pop_front()
+        } else {
+            None
+        }
     }
 }

@@ -30,7 +30,13 @@ pub struct Rule {
 impl Rule {
     /// A rule that acts on every packet it selects.
     pub fn new(name: impl Into<String>, select: Select, action: Action) -> Self {
-        Self { name: name.into(), select, action, times: None, probability: None }
+        Self {
+            name: name.into(),
+            select,
+            action,
+            times: None,
+            probability: None,
+        }
     }
 
     /// The same rule, acting only so often.
@@ -41,7 +47,12 @@ impl Rule {
     }
 
     pub(crate) fn check(&self) -> Result<(), SpecError> {
-        let wrong = |why| Err(SpecError::Rule { name: self.name.clone(), why });
+        let wrong = |why| {
+            Err(SpecError::Rule {
+                name: self.name.clone(),
+                why,
+            })
+        };
         if self.times == Some(0) {
             return wrong("0 times never acts");
         }
@@ -223,11 +234,23 @@ impl Select {
             && self.kind.is_none_or(|kind| facts.kind == Some(kind))
             && self.code.is_none_or(|sel| sel.matches(facts))
             && self.message_id.is_none_or(|id| facts.message_id == Some(id))
-            && self.token.as_ref().is_none_or(|token| facts.kind.is_some() && facts.token == *token)
-            && self.path.as_deref().is_none_or(|path| facts.path.as_deref().is_some_and(|have| path_matches(path, have)))
+            && self
+                .token
+                .as_ref()
+                .is_none_or(|token| facts.kind.is_some() && facts.token == *token)
+            && self
+                .path
+                .as_deref()
+                .is_none_or(|path| facts.path.as_deref().is_some_and(|have| path_matches(path, have)))
             && self.observe.is_none_or(|want| facts.observe.is_some() == want)
-            && self.block1.is_none_or(|sel| facts.block1.is_some_and(|block| sel.matches(block, true)))
-            && self.block2.is_none_or(|sel| facts.block2.is_some_and(|block| sel.matches(block, !facts.is_request())))
+            && self
+                .block1
+                .is_none_or(|sel| facts.block1.is_some_and(|block| sel.matches(block, true)))
+            && self.block2.is_none_or(|sel| {
+                facts
+                    .block2
+                    .is_some_and(|block| sel.matches(block, !facts.is_request()))
+            })
             && self.between.is_none_or(|(from, to)| seen.now >= from && seen.now < to)
     }
 }
@@ -268,5 +291,7 @@ impl BlockSel {
 }
 
 fn path_matches(pattern: &str, path: &str) -> bool {
-    pattern.strip_suffix('*').map_or_else(|| pattern == path, |prefix| path.starts_with(prefix))
+    pattern
+        .strip_suffix('*')
+        .map_or_else(|| pattern == path, |prefix| path.starts_with(prefix))
 }

@@ -51,7 +51,12 @@ impl Loss {
         match *self {
             Self::None => 0.0,
             Self::Bernoulli(p) => p,
-            Self::GilbertElliott { to_bad, to_good, loss_bad, loss_good } => {
+            Self::GilbertElliott {
+                to_bad,
+                to_good,
+                loss_bad,
+                loss_good,
+            } => {
                 let sum = to_bad + to_good;
                 let bad = if sum > 0.0 { to_bad / sum } else { 0.0 };
                 bad * loss_bad + (1.0 - bad) * loss_good
@@ -87,7 +92,8 @@ pub struct DirectionSpec {
     pub duplicate: f64,
     /// How much later the second copy arrives.
     pub duplicate_gap: Duration,
-    /// Probability that a bit of the IP packet is flipped, for each bit.
+    /// Probability that a bit of the IP packet is flipped, for each bit. The receiver's checksums are computed for real: nearly all damage ends there,
+    /// but two flipped bits that cancel out in the sum (about 1 pair in 32) reach the application, as they do in the world.
     pub bit_error: f64,
     /// Transmission rate in bits of IP packet a second. None: no serialisation time and no queue.
     pub rate_bps: Option<u64>,
@@ -152,7 +158,9 @@ pub struct Flaps {
 
 impl Flaps {
     pub(crate) fn covers(&self, now: Duration) -> bool {
-        let Some(since) = now.checked_sub(self.first) else { return false };
+        let Some(since) = now.checked_sub(self.first) else {
+            return false;
+        };
         let period = (self.down + self.up).as_nanos();
         period != 0 && since.as_nanos() % period < self.down.as_nanos()
     }
@@ -188,7 +196,13 @@ pub struct Nat {
 
 impl Default for Nat {
     fn default() -> Self {
-        Self { idle: None, inbound_refresh: false, change: NatChange::Port, address: None, behind: Point::Iut }
+        Self {
+            idle: None,
+            inbound_refresh: false,
+            change: NatChange::Port,
+            address: None,
+            behind: Point::Iut,
+        }
     }
 }
 
@@ -224,8 +238,15 @@ pub struct LinkSpec {
 impl Default for LinkSpec {
     /// MTU 1280 (the least an IPv6 link has, RFC 8200 section 5), 20 ms each way, no loss.
     fn default() -> Self {
-        let direction = DirectionSpec { delay: Duration::from_millis(20), ..DirectionSpec::default() };
-        Self { toward_iut: direction.clone(), toward_server: direction, ..Self::perfect() }
+        let direction = DirectionSpec {
+            delay: Duration::from_millis(20),
+            ..DirectionSpec::default()
+        };
+        Self {
+            toward_iut: direction.clone(),
+            toward_server: direction,
+            ..Self::perfect()
+        }
     }
 }
 
@@ -286,7 +307,10 @@ impl LinkSpec {
                 return Err(SpecError::Blackout { index });
             }
         }
-        if self.flaps.is_some_and(|flaps| flaps.down.is_zero() || flaps.up.is_zero()) {
+        if self
+            .flaps
+            .is_some_and(|flaps| flaps.down.is_zero() || flaps.up.is_zero())
+        {
             return Err(SpecError::Flaps);
         }
         if self.pdu_limit == Some(0) {
@@ -302,12 +326,21 @@ pub(crate) const MIN_MTU: u16 = 68;
 impl DirectionSpec {
     fn check(&self, toward: Toward) -> Result<(), SpecError> {
         let wrong = |what: &'static str, value: f64| -> Result<(), SpecError> {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(SpecError::Probability { toward, what, value }) }
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(SpecError::Probability { toward, what, value })
+            }
         };
         match self.loss {
             Loss::None => {}
             Loss::Bernoulli(p) => wrong("loss", p)?,
-            Loss::GilbertElliott { to_bad, to_good, loss_bad, loss_good } => {
+            Loss::GilbertElliott {
+                to_bad,
+                to_good,
+                loss_bad,
+                loss_good,
+            } => {
                 wrong("to-bad", to_bad)?;
                 wrong("to-good", to_good)?;
                 wrong("loss-bad", loss_bad)?;

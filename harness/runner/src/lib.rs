@@ -1,1 +1,3 @@
-//! Sessions, drivers, IUT processes, verdicts, scheduling.
+//! Sessions, the virtual and the real driver, IUT processes, verdicts, scheduling.
+
+pub mod session;

@@ -133,13 +133,13 @@ impl Verdict {
         self.max(other)
     }
 
-    /// What one finding makes of a case: blame on the IUT fails for a must (in strict mode for every grade above
-    /// advice too), every other blame is an error, whatever its grade.
+    /// What one finding makes of a case: blame on the IUT fails for a must, in strict mode for every grade; every other
+    /// blame is an error.
     #[must_use]
     pub fn of_finding(finding: &Finding, strict: bool) -> Self {
         match (finding.blame, finding.grade) {
             (Blame::Iut, Grade::Must) => Self::Fail,
-            (Blame::Iut, Grade::Should | Grade::Advice) if strict => Self::Fail,
+            (Blame::Iut, _) if strict => Self::Fail,
             (Blame::Iut, _) => Self::None,
             _ => Self::Error,
         }

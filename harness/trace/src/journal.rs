@@ -95,3 +95,6 @@ impl<R: BufRead> Iterator for JournalReader<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

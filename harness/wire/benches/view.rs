@@ -17,13 +17,19 @@ fn block() -> Vec<u8> {
         .with_option(option::CONTENT_FORMAT, [42])
         .with_option(option::BLOCK1, [0x7d])
         .with_option(option::SIZE1, [0x20, 0x00]);
-    RawMessage { payload: vec![0x5a; 512], ..message }.encode()
+    RawMessage {
+        payload: vec![0x5a; 512],
+        ..message
+    }
+    .encode()
 }
 
 #[divan::bench]
 fn view(bencher: Bencher<'_, '_>) {
     let bytes = block();
-    bencher.counter(ItemsCount::new(1u32)).bench_local(|| MessageView::parse(black_box(&bytes)));
+    bencher
+        .counter(ItemsCount::new(1u32))
+        .bench_local(|| MessageView::parse(black_box(&bytes)));
 }
 
 #[divan::bench]
@@ -31,12 +37,18 @@ fn view_and_every_option(bencher: Bencher<'_, '_>) {
     let bytes = block();
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         let message = MessageView::parse(black_box(&bytes)).ok()?;
-        Some((message.block1().ok()?, message.content_format(), message.payload().len()))
+        Some((
+            message.block1().ok()?,
+            message.content_format(),
+            message.payload().len(),
+        ))
     });
 }
 
 #[divan::bench]
 fn coap_lite(bencher: Bencher<'_, '_>) {
     let bytes = block();
-    bencher.counter(ItemsCount::new(1u32)).bench_local(|| Packet::from_bytes(black_box(&bytes)));
+    bencher
+        .counter(ItemsCount::new(1u32))
+        .bench_local(|| Packet::from_bytes(black_box(&bytes)));
 }

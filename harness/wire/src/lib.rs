@@ -1,6 +1,7 @@
 //! Bytes and messages: CoAP over UDP and TCP, block options, and the content formats of LwM2M.
 //!
-//! Everything here is a pure function of its arguments: no clock, socket, thread or randomness. Every decoder takes bytes from outside,
+//! Everything here is a pure function of its arguments: no clock, socket, thread or randomness. Every decoder takes
+//! bytes from outside,
 //! never panics on them, and names the rule that was broken and the byte where.
 //!
 //! | module | what it reads and writes |
@@ -20,6 +21,7 @@ pub mod link_format;
 pub mod lwm2m_json;
 pub mod opaque;
 pub mod path;
+pub mod replay;
 pub mod senml;
 pub mod senml_cbor;
 pub mod senml_json;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// The path of an object, object instance, resource or resource instance (LwM2M Core 1.1, 7.3). The root `/` has no part at all.
+/// The path of an object, object instance, resource or resource instance (LwM2M Core 1.1, 7). The root `/` has no
+/// part at all.
 ///
 /// A part is only ever set when all before it are; the constructors keep that so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,43 +41,68 @@ pub enum PathError {
 
 impl LwPath {
     /// The root `/`, used by composite operations.
-    pub const ROOT: Self = Self { object: None, instance: None, resource: None, resource_instance: None };
+    pub const ROOT: Self = Self {
+        object: None,
+        instance: None,
+        resource: None,
+        resource_instance: None,
+    };
 
     /// `/o`.
     #[must_use]
     pub const fn object(object: u16) -> Self {
-        Self { object: Some(object), ..Self::ROOT }
+        Self {
+            object: Some(object),
+            ..Self::ROOT
+        }
     }
 
     /// `/o/i`.
     #[must_use]
     pub const fn instance(object: u16, instance: u16) -> Self {
-        Self { instance: Some(instance), ..Self::object(object) }
+        Self {
+            instance: Some(instance),
+            ..Self::object(object)
+        }
     }
 
     /// `/o/i/r`.
     #[must_use]
     pub const fn resource(object: u16, instance: u16, resource: u16) -> Self {
-        Self { resource: Some(resource), ..Self::instance(object, instance) }
+        Self {
+            resource: Some(resource),
+            ..Self::instance(object, instance)
+        }
     }
 
     /// `/o/i/r/ri`.
     #[must_use]
     pub const fn resource_instance(object: u16, instance: u16, resource: u16, resource_instance: u16) -> Self {
-        Self { resource_instance: Some(resource_instance), ..Self::resource(object, instance, resource) }
+        Self {
+            resource_instance: Some(resource_instance),
+            ..Self::resource(object, instance, resource)
+        }
     }
 
     /// From the numbers in order; `None` for more than four.
     #[must_use]
     pub fn from_ids(ids: &[u16]) -> Option<Self> {
         let part = |index: usize| ids.get(index).copied();
-        (ids.len() <= 4).then(|| Self { object: part(0), instance: part(1), resource: part(2), resource_instance: part(3) })
+        (ids.len() <= 4).then(|| Self {
+            object: part(0),
+            instance: part(1),
+            resource: part(2),
+            resource_instance: part(3),
+        })
     }
 
     /// The numbers in order.
     #[must_use]
     pub fn ids(&self) -> Vec<u16> {
-        [self.object, self.instance, self.resource, self.resource_instance].into_iter().map_while(|part| part).collect()
+        [self.object, self.instance, self.resource, self.resource_instance]
+            .into_iter()
+            .map_while(|part| part)
+            .collect()
     }
 
     /// How many parts are set: 0 for the root to 4 for a resource instance.
@@ -86,7 +112,10 @@ impl LwPath {
             Self { object: None, .. } => 0,
             Self { instance: None, .. } => 1,
             Self { resource: None, .. } => 2,
-            Self { resource_instance: None, .. } => 3,
+            Self {
+                resource_instance: None,
+                ..
+            } => 3,
             _ => 4,
         }
     }
@@ -175,7 +204,9 @@ impl FromStr for LwPath {
     type Err = PathError;
 
     fn from_str(text: &str) -> Result<Self, PathError> {
-        let Some(rest) = text.strip_prefix('/') else { return Err(PathError::NoSlash) };
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(PathError::NoSlash);
+        };
         let mut path = Self::ROOT;
         if rest.is_empty() {
             return Ok(path);
@@ -198,7 +229,9 @@ impl Serialize for LwPath {
 
 impl<'de> Deserialize<'de> for LwPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

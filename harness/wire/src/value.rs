@@ -176,7 +176,8 @@ impl Value {
         }
     }
 
-    /// The same value as another type where nothing is lost: integers among each other and to float when exact, text to Corelnk.
+    /// The same value as another type where nothing is lost: integers among each other and to float when exact, text to
+    /// Corelnk.
     #[must_use]
     pub fn converted(self, to: ValueType) -> Option<Self> {
         if self.value_type() == to {
@@ -210,7 +211,9 @@ fn exact_u64(number: f64) -> Option<u64> {
 
 fn exact_f64(value: &Value) -> Option<f64> {
     match *value {
-        Value::Integer(number) | Value::Time(number) => Some(number as f64).filter(|float| exact_i64(*float) == Some(number)),
+        Value::Integer(number) | Value::Time(number) => {
+            Some(number as f64).filter(|float| exact_i64(*float) == Some(number))
+        }
         Value::Unsigned(number) => Some(number as f64).filter(|float| exact_u64(*float) == Some(number)),
         _ => None,
     }
@@ -225,7 +228,9 @@ impl fmt::Display for Value {
             Self::Float(number) => write!(formatter, "{number:?}"),
             Self::Boolean(truth) => write!(formatter, "{truth}"),
             Self::String(text) | Self::CoreLink(text) => write!(formatter, "{text:?}"),
-            Self::Opaque(bytes) if bytes.len() > 16 => write!(formatter, "0x{}... ({} B)", hex::encode(&bytes[..16]), bytes.len()),
+            Self::Opaque(bytes) if bytes.len() > 16 => {
+                write!(formatter, "0x{}... ({} B)", hex::encode(&bytes[..16]), bytes.len())
+            }
             Self::Opaque(bytes) => write!(formatter, "0x{}", hex::encode(bytes)),
             Self::ObjectLink(object, instance) => write!(formatter, "{object}:{instance}"),
         }
@@ -238,10 +243,16 @@ mod tests {
 
     #[test]
     fn conversions_lose_nothing() {
-        assert_eq!(Value::Integer(5).converted(ValueType::Unsigned), Some(Value::Unsigned(5)));
+        assert_eq!(
+            Value::Integer(5).converted(ValueType::Unsigned),
+            Some(Value::Unsigned(5))
+        );
         assert_eq!(Value::Integer(-1).converted(ValueType::Unsigned), None);
         assert_eq!(Value::Unsigned(u64::MAX).converted(ValueType::Integer), None);
-        assert_eq!(Value::Integer(1 << 53).converted(ValueType::Float), Some(Value::Float(9_007_199_254_740_992.0)));
+        assert_eq!(
+            Value::Integer(1 << 53).converted(ValueType::Float),
+            Some(Value::Float(9_007_199_254_740_992.0))
+        );
         assert_eq!(Value::Integer((1 << 53) + 1).converted(ValueType::Float), None);
         assert_eq!(Value::Float(2.0).converted(ValueType::Integer), Some(Value::Integer(2)));
         assert_eq!(Value::Float(2.5).converted(ValueType::Integer), None);
@@ -260,7 +271,12 @@ mod tests {
 
     #[test]
     fn names_of_object_definitions() {
-        for value_type in [ValueType::Integer, ValueType::Unsigned, ValueType::ObjectLink, ValueType::CoreLink] {
+        for value_type in [
+            ValueType::Integer,
+            ValueType::Unsigned,
+            ValueType::ObjectLink,
+            ValueType::CoreLink,
+        ] {
             assert_eq!(value_type.name().parse(), Ok(value_type));
         }
         assert!("".parse::<ValueType>().is_err());

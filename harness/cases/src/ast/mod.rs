@@ -27,6 +27,6 @@ pub use scalar::{
     Probability, ResultName, Size, Span, StateName, ValueMatch,
 };
 pub use step::{
-    Attributes, Await, Cancellation, Datagram, IutAction, NotificationPolicy, Payload, Poll, Pull,
+    Attributes, Await, Cancellation, Datagram, IutAction, Payload, Poll, Pull,
     Push, PushMethod, RawOption, RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
 };

@@ -178,9 +178,21 @@ macro_rules! scalar {
     ($name:ident, $schema:tt) => {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?
-                    .parse()
-                    .map_err(de::Error::custom)
+                struct Words;
+                impl Visitor<'_> for Words {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        // No scalar of the language is the NUL character: its refusal says what is wanted.
+                        match "\0".parse::<$name>() {
+                            Err(problem) => f.write_str(problem.expected),
+                            Ok(_) => f.write_str("a word or number"),
+                        }
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(de::Error::custom)
+                    }
+                }
+                deserializer.deserialize_str(Words)
             }
         }
         impl JsonSchema for $name {

@@ -28,8 +28,6 @@ pub struct Step {
     pub observe: Option<At<Many<Path>>>,
     /// Ends the observation of these paths.
     pub cancel_observation: Option<At<Many<Path>>>,
-    /// How notifications are answered from now on.
-    pub on_notification: Option<At<NotificationPolicy>>,
     /// Writes a resource or an instance.
     pub write: Option<At<Write>>,
     /// Resets the firmware object.
@@ -113,18 +111,6 @@ pub enum Cancellation {
     Get,
     /// RST to the next notification.
     Rst,
-}
-
-/// How notifications are answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum NotificationPolicy {
-    /// ACK to a CON.
-    Accept,
-    /// RST.
-    Reset,
-    /// Nothing.
-    Ignore,
 }
 
 /// Ways to reset the firmware object (object 5 resources 0 and 1).

@@ -23,7 +23,13 @@ pub struct SendConfig {
 
 impl Default for SendConfig {
     fn default() -> Self {
-        Self { follow_smaller: true, follow_hint: true, restarts: 1, check_number: true, quirks: SendQuirks::default() }
+        Self {
+            follow_smaller: true,
+            follow_hint: true,
+            restarts: 1,
+            check_number: true,
+            quirks: SendQuirks::default(),
+        }
     }
 }
 
@@ -119,7 +125,14 @@ impl Block1Send {
     /// The same with settings.
     #[must_use]
     pub fn with_config(total: u64, szx: Szx, config: SendConfig) -> Self {
-        Self { config, total, szx, offset: 0, restarts: 0, finished: false }
+        Self {
+            config,
+            total,
+            szx,
+            offset: 0,
+            restarts: 0,
+            finished: false,
+        }
     }
 
     /// Whether a body of `total` bytes can be numbered in blocks of `szx` (RFC 7959, section 2.2).
@@ -165,7 +178,10 @@ impl Block1Send {
         let start = (u64::from(num) * size).min(self.total);
         let end = (start + size).min(self.total);
         let more = end < self.total || (self.config.quirks.more_at_exact_multiple && end - start == size);
-        Some(BlockStep { block: BlockValue::new(num, more, self.szx)?, range: start..end })
+        Some(BlockStep {
+            block: BlockValue::new(num, more, self.szx)?,
+            range: start..end,
+        })
     }
 
     /// Takes the answer to the block of [`Self::next_step`]: its code, Block1 and Size1.
@@ -214,7 +230,10 @@ impl Block1Send {
                     && self.config.check_number
                     && block.num != sent.block.num
                 {
-                    return SendStep::Failed(SendFailure::WrongNumber { expected: sent.block.num, got: block.num });
+                    return SendStep::Failed(SendFailure::WrongNumber {
+                        expected: sent.block.num,
+                        got: block.num,
+                    });
                 }
                 if last {
                     return SendStep::Done(code);
@@ -288,7 +307,10 @@ mod tests {
         assert_eq!(answer(&mut send, Code::CONTINUE, "0/1/16"), SendStep::Next);
         assert_eq!(answer(&mut send, Code::CONTINUE, "1/1/16"), SendStep::Next);
         assert_eq!(next(&send), "2/0/16 32..40");
-        assert_eq!(answer(&mut send, Code::CHANGED, "2/0/16"), SendStep::Done(Code::CHANGED));
+        assert_eq!(
+            answer(&mut send, Code::CHANGED, "2/0/16"),
+            SendStep::Done(Code::CHANGED)
+        );
         assert_eq!(send.next_step(), None);
     }
 
@@ -297,8 +319,18 @@ mod tests {
         let mut send = Block1Send::new(32, Szx::S16);
         send.seek(16);
         assert_eq!(next(&send), "1/0/16 16..32");
-        let quirks = SendQuirks { more_at_exact_multiple: true, ..SendQuirks::default() };
-        let mut wrong = Block1Send::with_config(32, Szx::S16, SendConfig { quirks, ..SendConfig::default() });
+        let quirks = SendQuirks {
+            more_at_exact_multiple: true,
+            ..SendQuirks::default()
+        };
+        let mut wrong = Block1Send::with_config(
+            32,
+            Szx::S16,
+            SendConfig {
+                quirks,
+                ..SendConfig::default()
+            },
+        );
         wrong.seek(16);
         assert_eq!(next(&wrong), "1/1/16 16..32");
     }
@@ -307,7 +339,10 @@ mod tests {
     fn an_empty_body_is_one_empty_block() {
         let mut send = Block1Send::new(0, Szx::S64);
         assert_eq!(next(&send), "0/0/64 0..0");
-        assert_eq!(send.on_response(Code::CHANGED, None, None), SendStep::Done(Code::CHANGED));
+        assert_eq!(
+            send.on_response(Code::CHANGED, None, None),
+            SendStep::Done(Code::CHANGED)
+        );
         assert_eq!(send.next_step(), None);
     }
 
@@ -317,13 +352,29 @@ mod tests {
         assert_eq!(answer(&mut send, Code::CONTINUE, "0/1/256"), SendStep::Next);
         assert_eq!(next(&send), "4/1/256 1024..1280");
 
-        let mut fixed =
-            Block1Send::with_config(20480, Szx::S1024, SendConfig { follow_smaller: false, ..SendConfig::default() });
+        let mut fixed = Block1Send::with_config(
+            20480,
+            Szx::S1024,
+            SendConfig {
+                follow_smaller: false,
+                ..SendConfig::default()
+            },
+        );
         assert_eq!(answer(&mut fixed, Code::CONTINUE, "0/1/256"), SendStep::Next);
         assert_eq!(next(&fixed), "1/1/1024 1024..2048");
 
-        let quirks = SendQuirks { number_not_rescaled: true, ..SendQuirks::default() };
-        let mut wrong = Block1Send::with_config(20480, Szx::S1024, SendConfig { quirks, ..SendConfig::default() });
+        let quirks = SendQuirks {
+            number_not_rescaled: true,
+            ..SendQuirks::default()
+        };
+        let mut wrong = Block1Send::with_config(
+            20480,
+            Szx::S1024,
+            SendConfig {
+                quirks,
+                ..SendConfig::default()
+            },
+        );
         assert_eq!(answer(&mut wrong, Code::CONTINUE, "0/1/256"), SendStep::Next);
         assert_eq!(next(&wrong), "1/1/256 256..512");
     }
@@ -338,7 +389,10 @@ mod tests {
     #[test]
     fn too_large_with_a_smaller_size_begins_again() {
         let mut send = Block1Send::new(4096, Szx::S1024);
-        assert_eq!(answer(&mut send, Code::REQUEST_ENTITY_TOO_LARGE, "0/1/128"), SendStep::Restart { szx: Szx::S128 });
+        assert_eq!(
+            answer(&mut send, Code::REQUEST_ENTITY_TOO_LARGE, "0/1/128"),
+            SendStep::Restart { szx: Szx::S128 }
+        );
         assert_eq!(next(&send), "0/1/128 0..128");
         assert_eq!(
             send.on_response(Code::REQUEST_ENTITY_TOO_LARGE, Some(block("0/1/128")), Some(1000)),
@@ -351,15 +405,41 @@ mod tests {
         let mut send = Block1Send::new(100, Szx::S16);
         assert_eq!(answer(&mut send, Code::CONTINUE, "0/1/16"), SendStep::Next);
         let incomplete = Code::REQUEST_ENTITY_INCOMPLETE;
-        assert_eq!(send.on_response(incomplete, None, None), SendStep::Restart { szx: Szx::S16 });
+        assert_eq!(
+            send.on_response(incomplete, None, None),
+            SendStep::Restart { szx: Szx::S16 }
+        );
         assert_eq!(next(&send), "0/1/16 0..16");
-        assert_eq!(send.on_response(incomplete, None, None), SendStep::Failed(SendFailure::KeepsLosing));
+        assert_eq!(
+            send.on_response(incomplete, None, None),
+            SendStep::Failed(SendFailure::KeepsLosing)
+        );
 
-        let mut strict = Block1Send::with_config(100, Szx::S16, SendConfig { restarts: 0, ..SendConfig::default() });
-        assert_eq!(strict.on_response(incomplete, None, None), SendStep::Failed(SendFailure::Code(incomplete)));
+        let mut strict = Block1Send::with_config(
+            100,
+            Szx::S16,
+            SendConfig {
+                restarts: 0,
+                ..SendConfig::default()
+            },
+        );
+        assert_eq!(
+            strict.on_response(incomplete, None, None),
+            SendStep::Failed(SendFailure::Code(incomplete))
+        );
 
-        let quirks = SendQuirks { errors_ignored: true, ..SendQuirks::default() };
-        let mut wrong = Block1Send::with_config(100, Szx::S16, SendConfig { quirks, ..SendConfig::default() });
+        let quirks = SendQuirks {
+            errors_ignored: true,
+            ..SendQuirks::default()
+        };
+        let mut wrong = Block1Send::with_config(
+            100,
+            Szx::S16,
+            SendConfig {
+                quirks,
+                ..SendConfig::default()
+            },
+        );
         assert_eq!(wrong.on_response(incomplete, None, None), SendStep::Next);
         assert_eq!(next(&wrong), "1/1/16 16..32");
     }
@@ -375,9 +455,16 @@ mod tests {
             send.clone().on_response(Code::CHANGED, None, None),
             SendStep::Failed(SendFailure::EndedEarly(Code::CHANGED))
         );
-        assert_eq!(answer(&mut send.clone(), Code::CHANGED, "0/0/16"), SendStep::Next, "stateless server");
+        assert_eq!(
+            answer(&mut send.clone(), Code::CHANGED, "0/0/16"),
+            SendStep::Next,
+            "stateless server"
+        );
         send.seek(32);
-        assert_eq!(answer(&mut send, Code::CONTINUE, "2/1/16"), SendStep::Failed(SendFailure::ContinueAfterLast));
+        assert_eq!(
+            answer(&mut send, Code::CONTINUE, "2/1/16"),
+            SendStep::Failed(SendFailure::ContinueAfterLast)
+        );
     }
 
     #[test]

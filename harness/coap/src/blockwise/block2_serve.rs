@@ -28,7 +28,11 @@ pub enum Serve {
 pub fn serve(total: u64, requested: Option<BlockValue>, preferred: Szx) -> Serve {
     let Some(requested) = requested else {
         let size = preferred.size() as u64;
-        return if total <= size { Serve::Whole(0..total) } else { cut(total, 0, preferred) };
+        return if total <= size {
+            Serve::Whole(0..total)
+        } else {
+            cut(total, 0, preferred)
+        };
     };
     if requested.szx == Szx::BERT {
         return Serve::Bad;
@@ -43,9 +47,14 @@ pub fn serve(total: u64, requested: Option<BlockValue>, preferred: Szx) -> Serve
 fn cut(total: u64, offset: u64, szx: Szx) -> Serve {
     let size = szx.size() as u64;
     let end = (offset + size).min(total);
-    let block = u32::try_from(offset / size).ok().and_then(|num| BlockValue::new(num, end < total, szx));
+    let block = u32::try_from(offset / size)
+        .ok()
+        .and_then(|num| BlockValue::new(num, end < total, szx));
     match block {
-        Some(block) => Serve::Block { block, range: offset..end },
+        Some(block) => Serve::Block {
+            block,
+            range: offset..end,
+        },
         None => Serve::Bad,
     }
 }
@@ -88,7 +97,10 @@ mod tests {
 
     #[test]
     fn numbers_end_at_20_bits() {
-        assert_eq!(show(16 << 20, "1048575/0/16", Szx::S16), "1048575/0/16 16777200..16777216");
+        assert_eq!(
+            show(16 << 20, "1048575/0/16", Szx::S16),
+            "1048575/0/16 16777200..16777216"
+        );
         assert_eq!(show(1 << 30, "1048575/0/1024", Szx::S512), "bad");
         let reserved = BlockValue::decode_bert(&[0x07]).ok();
         assert_eq!(serve(100, reserved, Szx::S1024), Serve::Bad);

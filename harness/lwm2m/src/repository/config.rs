@@ -22,13 +22,20 @@ pub struct RepositoryConfig {
     pub szx: Szx,
     /// Size2 in answers: to a GET that asks for it (`false`), or in each answer with block 0 as well (`true`).
     pub size2: bool,
-    /// What goes wrong, first match wins.
+    /// What goes wrong: all faults that match a request act on it, in this order.
     pub faults: Vec<Fault>,
 }
 
 impl Default for RepositoryConfig {
     fn default() -> Self {
-        Self { coap: coap::Config::default(), seed: 1, files: BTreeMap::new(), szx: Szx::S512, size2: false, faults: Vec::new() }
+        Self {
+            coap: coap::Config::default(),
+            seed: 1,
+            files: BTreeMap::new(),
+            szx: Szx::S512,
+            size2: false,
+            faults: Vec::new(),
+        }
     }
 }
 
@@ -47,7 +54,11 @@ impl File {
     /// A file without ETag, served as octet stream.
     #[must_use]
     pub fn new(body: Bytes) -> Self {
-        Self { body, etag: None, content_format: Some(fotaproof_wire::coap::content_format::OPAQUE) }
+        Self {
+            body,
+            etag: None,
+            content_format: Some(fotaproof_wire::coap::content_format::OPAQUE),
+        }
     }
 }
 
@@ -145,7 +156,12 @@ impl Fault {
     /// A fault for all paths, for ever.
     #[must_use]
     pub fn new(on: On, act: Act) -> Self {
-        Self { path: None, on, act, times: None }
+        Self {
+            path: None,
+            on,
+            act,
+            times: None,
+        }
     }
 
     /// The same fault so many times only.
@@ -159,7 +175,7 @@ impl Fault {
 /// One thing that happened at a repository.
 #[derive(Debug, Clone)]
 pub enum RepositoryEvent {
-    /// A new request came in; resends are not told.
+    /// A new request came in.
     Get {
         /// The sender.
         from: SocketAddr,
@@ -183,6 +199,13 @@ pub enum RepositoryEvent {
         confirmable: bool,
         /// When.
         at: Duration,
+    },
+    /// A request came once more and got what it got before (RFC 7252, 4.5). In a server it is told as a server event.
+    Repeated {
+        /// The sender.
+        from: SocketAddr,
+        /// How often it has come so far.
+        count: u32,
     },
     /// An answer was handed to the CoAP layer.
     Served {

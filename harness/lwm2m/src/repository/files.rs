@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use coap_lite::{CoapOption, Packet};
-use fotaproof_coap::{Endpoint, RequestId};
-use fotaproof_wire::coap::{BlockValue, Code, Szx, Type, build, encode, option};
+use fotaproof_coap::blockwise::{Serve, serve};
+use fotaproof_coap::{Endpoint, RequestId, ResponseMode};
+use fotaproof_wire::coap::{BlockValue, Code, Szx, build, option};
 
 use super::config::{Act, EmptyAck, Fault, File, On, RepositoryConfig, RepositoryEvent};
 
@@ -39,7 +40,9 @@ struct Pending {
     at: Option<Duration>,
     id: RequestId,
     to: SocketAddr,
+    num: u32,
     message_id: u16,
+    confirmable: bool,
     ack: EmptyAck,
     answer: Answer,
 }
@@ -149,16 +152,15 @@ impl FileServer {
         self.events.pop_front()
     }
 
+    /// Notes that a request came again.
+    pub(super) fn repeated(&mut self, from: SocketAddr, count: u32) {
+        self.events.push_back(RepositoryEvent::Repeated { from, count });
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Duration> {
         self.pending.iter().filter_map(|pending| pending.at).min()
-    }
-
-    /// Whether a request is for one of the files.
-    #[must_use]
-    pub fn serves(&self, packet: &Packet) -> bool {
-        self.find(&build::path(packet), &build::query(packet)).is_some()
     }
 
     /// Gives the delayed answers whose time has come.
@@ -176,10 +178,13 @@ impl FileServer {
 
     /// Answers every held request; how many they were.
     pub fn release(&mut self, now: Duration, endpoint: &mut Endpoint) -> usize {
-        let (held, rest) = core::mem::take(&mut self.pending).into_iter().partition::<Vec<_>, _>(|pending| pending.at.is_none());
+        let (held, rest) = core::mem::take(&mut self.pending)
+            .into_iter()
+            .partition::<Vec<_>, _>(|pending| pending.at.is_none());
         self.pending = rest;
         let count = held.len();
-        held.into_iter().for_each(|pending| self.deliver(now, endpoint, pending));
+        held.into_iter()
+            .for_each(|pending| self.deliver(now, endpoint, pending));
         count
     }
 
@@ -193,7 +198,10 @@ impl FileServer {
         packet: &Packet,
         confirmable: bool,
     ) {
-        let block2 = match build::get_option(packet, option::BLOCK2).map(BlockValue::decode).transpose() {
+        let block2 = match build::get_option(packet, option::BLOCK2)
+            .map(BlockValue::decode)
+            .transpose()
+        {
             Ok(block2) => block2,
             Err(error) => {
                 self.events.push_back(seen(now, from, packet, None, confirmable));
@@ -210,7 +218,18 @@ impl FileServer {
         {
             endpoint.send_raw(from, kept.datagram.clone());
         }
-        let pending = Pending { at: None, id, to: from, message_id: packet.header.message_id, ack: EmptyAck::First, answer };
+        let num = block2.map_or(0, |block| block.num);
+        let message_id = packet.header.message_id;
+        let pending = Pending {
+            at: None,
+            id,
+            to: from,
+            num,
+            message_id,
+            confirmable,
+            ack: EmptyAck::First,
+            answer,
+        };
         match plan.delivery {
             Delivery::Silence => endpoint.ignore(id),
             Delivery::Reset => endpoint.reset(now, id),
@@ -223,39 +242,33 @@ impl FileServer {
                 if ack == EmptyAck::First {
                     endpoint.acknowledge(now, id);
                 }
-                let pending = Pending { at: Some(now + delay), ack, ..pending };
-                if delay.is_zero() { self.deliver(now, endpoint, pending) } else { self.pending.push(pending) }
-            }
-            Delivery::Piggybacked => {
-                let wanted = |armed: &Armed| matches!(armed.fault.act, Act::Replay(_));
-                if pending.answer.duplicate || self.faults.iter().any(wanted) {
-                    self.keep(endpoint, packet, block2, &pending, confirmable);
-                }
-                self.deliver(now, endpoint, pending);
-                if self.kept.back().is_some_and(|kept| kept.to == from) && plan.duplicate {
-                    let datagram = self.kept.back().map(|kept| kept.datagram.clone());
-                    datagram.into_iter().for_each(|datagram| endpoint.send_raw(from, datagram));
+                let pending = Pending {
+                    at: Some(now + delay),
+                    ack,
+                    ..pending
+                };
+                if delay.is_zero() {
+                    self.deliver(now, endpoint, pending)
+                } else {
+                    self.pending.push(pending)
                 }
             }
+            Delivery::Piggybacked => self.deliver(now, endpoint, pending),
         }
     }
 
-    /// Remembers the datagram of a piggybacked answer, which the endpoint builds from the same parts.
-    fn keep(&mut self, _endpoint: &Endpoint, request: &Packet, block2: Option<BlockValue>, pending: &Pending, confirmable: bool) {
-        let mut packet = pending.answer.packet.clone();
-        packet.header.set_type(if confirmable { Type::Ack } else { Type::Non }.into());
-        packet.header.message_id = request.header.message_id;
-        packet.set_token(request.get_token().to_vec());
-        if let Ok(datagram) = encode(&packet) {
-            if self.kept.len() == KEPT_ANSWERS {
-                self.kept.pop_front();
-            }
-            self.kept.push_back(Kept { to: pending.to, num: block2.map_or(0, |block| block.num), datagram: datagram.into() });
-        }
-    }
-
+    /// Hands an answer to the endpoint and remembers its datagram for [`Act::Replay`].
     fn deliver(&mut self, now: Duration, endpoint: &mut Endpoint, pending: Pending) {
-        let Pending { id, to, message_id, ack, answer, .. } = pending;
+        let Pending {
+            id,
+            to,
+            num,
+            message_id,
+            confirmable,
+            ack,
+            answer,
+            ..
+        } = pending;
         self.events.push_back(RepositoryEvent::Served {
             to,
             file: answer.file,
@@ -264,8 +277,34 @@ impl FileServer {
             length: answer.packet.payload.len(),
             last: answer.last,
         });
-        let _ = (message_id, ack);
-        endpoint.respond(now, id, answer.packet);
+        match ack {
+            EmptyAck::First => endpoint.respond(now, id, answer.packet),
+            EmptyAck::After | EmptyAck::Never if !confirmable => endpoint.respond(now, id, answer.packet),
+            EmptyAck::After | EmptyAck::Never => {
+                endpoint.respond_with(now, id, answer.packet, ResponseMode::SeparateCon)
+            }
+        }
+        let replayed = self
+            .faults
+            .iter()
+            .any(|armed| matches!(armed.fault.act, Act::Replay(_)));
+        if answer.duplicate || replayed {
+            let datagram = endpoint.last_message_to(to).cloned();
+            if answer.duplicate {
+                datagram
+                    .iter()
+                    .for_each(|datagram| endpoint.send_raw(to, datagram.clone()));
+            }
+            if self.kept.len() == KEPT_ANSWERS {
+                self.kept.pop_front();
+            }
+            self.kept.extend(datagram.map(|datagram| Kept { to, num, datagram }));
+        }
+        if ack == EmptyAck::After && confirmable {
+            // An empty ACK that was overtaken: version 1, type ACK, no token, code 0.00 (RFC 7252, 3).
+            let [high, low] = message_id.to_be_bytes();
+            endpoint.send_raw(to, vec![0x60, 0, high, low]);
+        }
     }
 
     /// Lets the faults that match act.
@@ -286,7 +325,10 @@ impl FileServer {
                 On::Multiple(step) => step > 0 && num.is_multiple_of(step),
                 On::WithoutBlock2 => block2.is_none(),
             };
-            if !hit || fault.path.as_ref().is_some_and(|wanted| *wanted != path) || fault.times.is_some_and(|times| armed.acted >= times) {
+            if !hit
+                || fault.path.as_ref().is_some_and(|wanted| *wanted != path)
+                || fault.times.is_some_and(|times| armed.acted >= times)
+            {
                 continue;
             }
             armed.acted += 1;
@@ -313,7 +355,10 @@ impl FileServer {
                 Act::Shorten(bytes) => plan.shorten = *bytes,
                 Act::Size2(size) => plan.size2 = Some(*size),
             }
-            self.events.push_back(RepositoryEvent::Faulted { fault: index, block: block2 });
+            self.events.push_back(RepositoryEvent::Faulted {
+                fault: index,
+                block: block2,
+            });
         }
         plan
     }
@@ -326,9 +371,19 @@ impl FileServer {
 
     fn answer(&self, request: &Packet, block2: Option<BlockValue>, plan: &Plan) -> Answer {
         let path = build::path(request);
-        let plain = |packet: Packet| Answer { packet, file: path.clone(), block: None, last: true, duplicate: plan.duplicate };
+        let plain = |packet: Packet| Answer {
+            packet,
+            file: path.clone(),
+            block: None,
+            last: true,
+            duplicate: plan.duplicate,
+        };
         if let Some((code, max_age)) = plan.code {
-            let mut packet = if code.is_error() { diagnostic(code, "planned by the case") } else { response(code) };
+            let mut packet = if code.is_error() {
+                diagnostic(code, "planned by the case")
+            } else {
+                response(code)
+            };
             if let Some(seconds) = max_age {
                 build::set_uint(&mut packet, option::MAX_AGE, u64::from(seconds));
             }
@@ -361,20 +416,41 @@ impl FileServer {
 
     fn block(&self, request: &Packet, block2: Option<BlockValue>, plan: &Plan, name: String, file: &File) -> Answer {
         let asked = block2.filter(|_| !plan.ignore_block2);
+        let asked = match plan.block {
+            Some(num) => Some(BlockValue {
+                num,
+                more: false,
+                szx: asked.map_or(self.szx, |block| block.szx),
+            }),
+            None => asked,
+        };
         let total = file.body.len() as u64;
-        let asked_szx = asked.map_or(self.szx, |block| block.szx);
-        let szx = plan.szx.unwrap_or(self.szx).min(asked_szx);
-        let num = plan.block.or(asked.map(|block| block.num)).unwrap_or(0);
-        let offset = u64::from(num) * asked_szx.size() as u64;
-        if offset >= total && offset > 0 {
-            // The code is not fixed by RFC 7959; 4.02 says that the Block2 option asks for what is not there.
-            let packet = diagnostic(Code::BAD_OPTION, "the block is beyond the end");
-            return Answer { packet, file: name, block: None, last: false, duplicate: plan.duplicate };
-        }
-        let length = if plan.whole { total - offset } else { (total - offset).min(szx.size() as u64) };
-        let more = (offset + length < total) ^ plan.flip_more;
-        let shown = plan.label.map_or_else(|| u32::try_from(offset / szx.size() as u64).unwrap_or(BlockValue::MAX_NUM), |label| label);
-        let block = BlockValue { num: shown, more, szx };
+        let (block, range) = match serve(total, asked, plan.szx.unwrap_or(self.szx)) {
+            Serve::Whole(range) => (None, range),
+            Serve::Block { block, range } => (Some(block), range),
+            refusal => {
+                // The code for a block beyond the end is not fixed by RFC 7959; 4.02 says that the Block2 option asks for what is not there.
+                let (code, text) = match refusal {
+                    Serve::BeyondEnd => (Code::BAD_OPTION, "the block is beyond the end"),
+                    _ => (Code::BAD_REQUEST, "the file cannot be numbered in blocks of this size"),
+                };
+                return Answer {
+                    packet: diagnostic(code, text),
+                    file: name,
+                    block: None,
+                    last: false,
+                    duplicate: plan.duplicate,
+                };
+            }
+        };
+        let range = if plan.whole { 0..total } else { range };
+        let block = block
+            .filter(|_| !plan.without_block2 && !plan.whole)
+            .map(|block| BlockValue {
+                num: plan.label.unwrap_or(block.num),
+                more: block.more ^ plan.flip_more,
+                szx: block.szx,
+            });
         let mut packet = response(Code::CONTENT);
         if let Some(etag) = plan.etag.as_ref().or(file.etag.as_ref()) {
             build::set_etag(&mut packet, etag);
@@ -382,17 +458,26 @@ impl FileServer {
         if let Some(format) = file.content_format {
             build::set_content_format(&mut packet, format);
         }
-        let in_blocks = (asked.is_some() || more) && !plan.without_block2 && !plan.whole;
-        if in_blocks {
+        if let Some(block) = block {
             build::set_block2(&mut packet, block);
         }
         let size2_asked = build::get_option(request, option::SIZE2).is_some();
-        if let Some(size) = plan.size2.or_else(|| (size2_asked || (self.size2 && num == 0)).then_some(u32::try_from(total).unwrap_or(u32::MAX))) {
+        let size2 = (size2_asked || (self.size2 && range.start == 0)).then(|| u32::try_from(total).unwrap_or(u32::MAX));
+        if let Some(size) = plan.size2.or(size2) {
             build::set_size2(&mut packet, size);
         }
-        let bytes = &file.body[offset as usize..(offset + length) as usize];
+        let bytes = file
+            .body
+            .get(range.start as usize..range.end as usize)
+            .unwrap_or_default();
         packet.payload = bytes[..bytes.len().saturating_sub(plan.shorten)].to_vec();
-        Answer { packet, file: name, block: in_blocks.then_some(block), last: offset + length == total, duplicate: plan.duplicate }
+        Answer {
+            packet,
+            file: name,
+            block,
+            last: range.end == total,
+            duplicate: plan.duplicate,
+        }
     }
 }
 
@@ -428,10 +513,18 @@ fn etags(packet: &Packet) -> impl Iterator<Item = &Vec<u8>> {
 }
 
 fn texts(packet: &Packet, number: u16) -> Vec<String> {
-    values(packet, number).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    values(packet, number)
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect()
 }
 
-fn seen(at: Duration, from: SocketAddr, packet: &Packet, block2: Option<BlockValue>, confirmable: bool) -> RepositoryEvent {
+fn seen(
+    at: Duration,
+    from: SocketAddr,
+    packet: &Packet,
+    block2: Option<BlockValue>,
+    confirmable: bool,
+) -> RepositoryEvent {
     RepositoryEvent::Get {
         from,
         method: packet.header.code.into(),

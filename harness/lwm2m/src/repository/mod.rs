@@ -28,7 +28,10 @@ impl Repository {
     #[must_use]
     pub fn new(config: RepositoryConfig) -> Self {
         let endpoint = Endpoint::new(config.coap.clone(), config.seed);
-        Self { endpoint, files: FileServer::new(config) }
+        Self {
+            endpoint,
+            files: FileServer::new(config),
+        }
     }
 
     /// Takes a datagram.
@@ -57,7 +60,10 @@ impl Repository {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Duration> {
-        [self.endpoint.poll_deadline(), self.files.poll_deadline()].into_iter().flatten().min()
+        [self.endpoint.poll_deadline(), self.files.poll_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The files and faults, to look at and to change.
@@ -72,8 +78,18 @@ impl Repository {
 
     fn pump(&mut self, now: Duration) {
         while let Some(event) = self.endpoint.poll_event() {
-            if let Event::Request { id, from, packet, confirmable } = event {
-                self.files.handle_request(now, &mut self.endpoint, id, from, &packet, confirmable);
+            match event {
+                Event::Request {
+                    id,
+                    from,
+                    packet,
+                    confirmable,
+                } => {
+                    self.files
+                        .handle_request(now, &mut self.endpoint, id, from, &packet, confirmable);
+                }
+                Event::DuplicateRequest { from, count, .. } => self.files.repeated(from, count),
+                _ => {}
             }
         }
     }

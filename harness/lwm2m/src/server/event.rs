@@ -13,16 +13,26 @@ use super::types::{Interface, OpId};
 use crate::registration::Registration;
 
 /// Why a request got no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpFailure {
     /// Nothing came back (RFC 7252, 4.2).
+    #[error("nothing came back")]
     TimedOut,
     /// The device answered RST.
+    #[error("the device answered with RST")]
     Reset,
     /// No device is registered and the request named no address.
+    #[error("no device is registered")]
     NotRegistered,
     /// The request could not be written as a CoAP message.
+    #[error("the request cannot be written as a CoAP message")]
     Unencodable,
+    /// The device registered anew from another address.
+    #[error("the device registered anew from another address")]
+    Superseded,
+    /// Stopped by the caller.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// How a push ended, or why it pauses.
@@ -57,8 +67,8 @@ pub enum PushOutcome {
         /// The block.
         block: BlockValue,
     },
-    /// Stopped by the caller.
-    Cancelled,
+    /// The body has more blocks of this size than can be numbered (RFC 7959, 2.2).
+    TooManyBlocks,
 }
 
 /// One thing that happened at the server.
@@ -117,6 +127,15 @@ pub enum ServerEvent {
         op: OpId,
         /// Why.
         reason: OpFailure,
+        /// How often the request was sent.
+        transmissions: u32,
+    },
+    /// A response came once more, to a resend or on its own.
+    DuplicateResponse {
+        /// The request or push.
+        op: OpId,
+        /// The response.
+        packet: Packet,
     },
     /// A notification (RFC 7641, 4.2).
     Notification {
@@ -177,7 +196,7 @@ pub enum ServerEvent {
         /// The values.
         values: Vec<(LwPath, Value)>,
     },
-    /// A request that is none of the LwM2M interfaces; it was answered as `code` says.
+    /// A request that is none of the LwM2M interfaces; it was answered as `code` says, perhaps by the CoAP layer.
     Request {
         /// The sender.
         from: SocketAddr,
@@ -211,6 +230,8 @@ pub enum ServerEvent {
     },
     /// A ping of ours was answered by RST (RFC 7252, 4.3).
     Pong {
+        /// The ping.
+        op: OpId,
         /// Who answered.
         from: SocketAddr,
     },
@@ -223,6 +244,7 @@ impl From<coap::Failure> for OpFailure {
         match reason {
             coap::Failure::TimedOut => Self::TimedOut,
             coap::Failure::Reset => Self::Reset,
+            coap::Failure::Unencodable => Self::Unencodable,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use coap_lite::Packet;
-use fotaproof_coap as coap;
+use fotaproof_coap::{self as coap, Token};
 use fotaproof_wire::coap::{Code, Szx, content_format};
 use fotaproof_wire::path::LwPath;
 
-use crate::registration::LwM2mVersion;
+use crate::definitions::Version;
 
 /// How a [`Server`](super::Server) behaves where nothing else is asked of it.
 #[derive(Debug, Clone)]
@@ -19,17 +19,17 @@ pub struct ServerConfig {
     /// Seed of message ids, tokens and locations.
     pub seed: u64,
     /// Versions of LwM2M that a Register may name; others are answered 4.12 (Core, Register).
-    pub versions: Vec<LwM2mVersion>,
+    pub versions: Vec<Version>,
     /// Location-Path segments of a 2.01; `None` gives `rd` and eight hexadecimal digits (Core, Register).
     pub location: Option<Vec<String>>,
     /// Largest block that the server takes in a Register or Send (RFC 7959, 2.5).
     pub szx: Szx,
     /// Largest Register or Send body.
     pub body_limit: u64,
-    /// Token length of requests that do not name one (RFC 7252, 5.3.1).
-    pub token_length: usize,
     /// Drop a registration whose lifetime is over (Core, Register).
     pub expire: bool,
+    /// Give up running requests and pushes to the old address when their device registers from a new one.
+    pub supersede: bool,
 }
 
 impl Default for ServerConfig {
@@ -37,12 +37,12 @@ impl Default for ServerConfig {
         Self {
             coap: coap::Config::default(),
             seed: 0,
-            versions: vec![LwM2mVersion(1, 0), LwM2mVersion(1, 1), LwM2mVersion(1, 2)],
+            versions: vec![Version::V1_0, Version::V1_1, Version::V1_2],
             location: None,
             szx: Szx::S1024,
             body_limit: 64 * 1024,
-            token_length: 4,
             expire: true,
+            supersede: true,
         }
     }
 }
@@ -94,6 +94,17 @@ pub enum Method {
     Post,
 }
 
+impl Method {
+    /// The code of the request.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Put => Code::PUT,
+            Self::Post => Code::POST,
+        }
+    }
+}
+
 /// How an observation is ended (RFC 7641, 3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
@@ -104,15 +115,15 @@ pub enum Cancel {
 }
 
 /// Where a token comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Token {
-    /// A new random one of the configured length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenChoice {
+    /// A new random one of the length in [`coap::Config`].
     #[default]
     Fresh,
     /// A new random one of this length, 0 to 8.
     Length(usize),
     /// This one.
-    Fixed(Vec<u8>),
+    Fixed(Token),
 }
 
 /// A request of any content. Type, token and message id of `packet` are filled in from the other fields.
@@ -123,13 +134,15 @@ pub struct RequestSpec {
     /// Code, options and payload.
     pub packet: Packet,
     /// The token.
-    pub token: Token,
+    pub token: TokenChoice,
     /// The message id; `None` takes the next one.
     pub message_id: Option<u16>,
     /// CON or NON.
     pub confirmable: bool,
     /// Whether a CON is sent again when nothing comes back (RFC 7252, 4.2).
     pub retransmit: bool,
+    /// Sent at once, past the queue of NSTART (RFC 7252, 4.7).
+    pub immediate: bool,
     /// Fetch the other blocks when the response has a Block2 with M=1 (RFC 7959, 2.4).
     pub follow_blocks: bool,
 }
@@ -138,22 +151,31 @@ impl RequestSpec {
     /// A CON to the registered device with a new token, all as a correct server would send it.
     #[must_use]
     pub fn new(packet: Packet) -> Self {
-        Self { to: None, packet, token: Token::Fresh, message_id: None, confirmable: true, retransmit: true, follow_blocks: false }
+        Self {
+            to: None,
+            packet,
+            token: TokenChoice::Fresh,
+            message_id: None,
+            confirmable: true,
+            retransmit: true,
+            immediate: false,
+            follow_blocks: false,
+        }
     }
 }
 
 /// The tokens of a push.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushToken {
     /// One for all blocks, of the configured length or as given.
-    One(Token),
+    One(TokenChoice),
     /// A new one for each block.
-    PerBlock(Token),
+    PerBlock(TokenChoice),
 }
 
 impl Default for PushToken {
     fn default() -> Self {
-        Self::One(Token::Fresh)
+        Self::One(TokenChoice::Fresh)
     }
 }
 
@@ -172,7 +194,12 @@ pub struct BlockStep {
 
 impl From<u32> for BlockStep {
     fn from(num: u32) -> Self {
-        Self { num, szx: None, more: None, length: None }
+        Self {
+            num,
+            szx: None,
+            more: None,
+            length: None,
+        }
     }
 }
 
@@ -209,7 +236,8 @@ pub struct PushSpec {
     pub extra_options: Vec<(u16, Vec<u8>)>,
     /// A body of one block goes without Block1.
     pub plain_if_single: bool,
-    /// The blocks to send, in this order, instead of all from `from_block` on. Answers of any code let the list go on unless `stop_on_error`.
+    /// The blocks to send, in this order, instead of all from `from_block` on. Answers of any code let the list go on unless `stop_on_error`. An
+    /// empty list is none.
     pub blocks: Option<Vec<BlockStep>>,
     /// With `blocks`: end at the first error answer.
     pub stop_on_error: bool,

@@ -4,7 +4,8 @@ use super::uint;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// The size exponent: a block has `2^(SZX + 4)` bytes. 7 is reserved over UDP and means BERT over TCP (RFC 7959, 2.2; RFC 8323, 6).
+/// The size exponent: a block has `2^(SZX + 4)` bytes. 7 is reserved over UDP and means BERT over TCP (RFC 7959, 2.2;
+/// RFC 8323, 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Szx(u8);
 
@@ -59,7 +60,11 @@ impl Szx {
 
 impl fmt::Display for Szx {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::BERT { formatter.write_str("BERT") } else { write!(formatter, "{}", self.size()) }
+        if *self == Self::BERT {
+            formatter.write_str("BERT")
+        } else {
+            write!(formatter, "{}", self.size())
+        }
     }
 }
 
@@ -95,7 +100,11 @@ impl BlockValue {
     /// A value; `None` when the number has more than 20 bits.
     #[must_use]
     pub const fn new(num: u32, more: bool, szx: Szx) -> Option<Self> {
-        if num <= Self::MAX_NUM { Some(Self { num, more, szx }) } else { None }
+        if num <= Self::MAX_NUM {
+            Some(Self { num, more, szx })
+        } else {
+            None
+        }
     }
 
     /// Reads an option value over UDP.
@@ -104,7 +113,11 @@ impl BlockValue {
     /// When it is longer than three bytes or its size exponent is 7.
     pub fn decode(value: &[u8]) -> Result<Self, BlockError> {
         let block = Self::decode_bert(value)?;
-        if block.szx == Szx::BERT { Err(BlockError::ReservedSzx) } else { Ok(block) }
+        if block.szx == Szx::BERT {
+            Err(BlockError::ReservedSzx)
+        } else {
+            Ok(block)
+        }
     }
 
     /// Reads an option value over TCP, where size exponent 7 means BERT (RFC 8323, 6).
@@ -113,7 +126,11 @@ impl BlockValue {
     /// When it is longer than three bytes.
     pub fn decode_bert(value: &[u8]) -> Result<Self, BlockError> {
         let bits = uint::decode(value, 3).ok_or(BlockError::TooLong(value.len()))? as u32;
-        Ok(Self { num: bits >> 4, more: bits & 8 != 0, szx: Szx((bits & 7) as u8) })
+        Ok(Self {
+            num: bits >> 4,
+            more: bits & 8 != 0,
+            szx: Szx((bits & 7) as u8),
+        })
     }
 
     /// The option value, 0 to 3 bytes. A number of more than 20 bits loses its upper ones.
@@ -140,7 +157,8 @@ impl BlockValue {
         self.num as u64 * self.szx.size() as u64
     }
 
-    /// The same offset counted in blocks of another size (RFC 7959, 2.4). `None` when the offset is no multiple of that size, which only
+    /// The same offset counted in blocks of another size (RFC 7959, 2.4). `None` when the offset is no multiple of that
+    /// size, which only
     /// happens with a larger one, or when the number would need more than 20 bits.
     #[must_use]
     pub fn rescaled(&self, szx: Szx) -> Option<Self> {
@@ -172,14 +190,26 @@ impl FromStr for BlockValue {
         let (Some(num), Some(more), Some(size), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(BlockError::BadText);
         };
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+        let digits = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| text.parse::<u32>().ok())
+                .flatten()
+        };
         let more = match more {
             "0" => false,
             "1" => true,
             _ => return Err(BlockError::BadText),
         };
-        let szx = if size == "BERT" { Some(Szx::BERT) } else { digits(size).and_then(|size| Szx::from_size(size as usize)) };
-        digits(num).zip(szx).and_then(|(num, szx)| Self::new(num, more, szx)).ok_or(BlockError::BadText)
+        let szx = if size == "BERT" {
+            Some(Szx::BERT)
+        } else {
+            digits(size).and_then(|size| Szx::from_size(size as usize))
+        };
+        digits(num)
+            .zip(szx)
+            .and_then(|(num, szx)| Self::new(num, more, szx))
+            .ok_or(BlockError::BadText)
     }
 }
 
@@ -209,7 +239,9 @@ impl Serialize for BlockValue {
 
 impl<'de> Deserialize<'de> for BlockValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

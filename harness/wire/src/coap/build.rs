@@ -59,7 +59,8 @@ pub fn clear(packet: &mut Packet, number: u16) {
     packet.clear_option(CoapOption::from(number));
 }
 
-/// Sets Uri-Path from `/5/0/0`. An empty path and `/` leave none. `%2F` and `%25` stand for a slash and a percent sign within a segment.
+/// Sets Uri-Path from `/5/0/0`. An empty path and `/` leave none. `%2F` and `%25` stand for a slash and a percent sign
+/// within a segment.
 pub fn set_path(packet: &mut Packet, path: &str) {
     set_segments(packet, option::URI_PATH, path);
 }
@@ -184,8 +185,15 @@ pub fn location(packet: &Packet) -> Option<String> {
 }
 
 fn joined(packet: &Packet, number: u16) -> Option<String> {
-    let segments = packet.get_option(CoapOption::from(number)).filter(|segments| !segments.is_empty())?;
-    let encoded = |segment: &Vec<u8>| format!("/{}", String::from_utf8_lossy(segment).replace('%', "%25").replace('/', "%2F"));
+    let segments = packet
+        .get_option(CoapOption::from(number))
+        .filter(|segments| !segments.is_empty())?;
+    let encoded = |segment: &Vec<u8>| {
+        format!(
+            "/{}",
+            String::from_utf8_lossy(segment).replace('%', "%25").replace('/', "%2F")
+        )
+    };
     Some(segments.iter().map(encoded).collect())
 }
 
@@ -193,7 +201,11 @@ fn joined(packet: &Packet, number: u16) -> Option<String> {
 #[must_use]
 pub fn query(packet: &Packet) -> Vec<String> {
     let values = packet.get_option(CoapOption::from(option::URI_QUERY));
-    values.into_iter().flatten().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    values
+        .into_iter()
+        .flatten()
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use coap_lite::{MessageClass, MessageType, RequestType, ResponseType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// The code of a message: three bits of class, five of detail, shown as `2.04` (RFC 7252, 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The code of a message: three bits of class, five of detail, shown as `2.04` (RFC 7252, 3). By default 0.00.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub u8);
 
 macro_rules! codes {
@@ -198,7 +198,9 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -336,6 +338,9 @@ mod tests {
         }
         assert_eq!(serde_json::to_string(&Type::Con).unwrap(), r#""con""#);
         assert_eq!(serde_json::to_string(&Code::CHANGED).unwrap(), r#""2.04""#);
-        assert_eq!(serde_json::from_str::<Code>(r#""4.13""#).unwrap(), Code::REQUEST_ENTITY_TOO_LARGE);
+        assert_eq!(
+            serde_json::from_str::<Code>(r#""4.13""#).unwrap(),
+            Code::REQUEST_ENTITY_TOO_LARGE
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Content-Format numbers (RFC 7252, 12.3; LwM2M Transport 1.1, 6.4.3).
+//! Content-Format numbers (RFC 7252, 12.3; LwM2M Transport 1.1).
 
 macro_rules! formats {
     ($($(#[$doc:meta])* $constant:ident = $number:literal, $media:literal;)*) => {

@@ -114,7 +114,13 @@ pub fn lint(message: &MessageView<'_>) -> Vec<Lint> {
 
 fn lint_code(message: &MessageView<'_>, found: &mut Vec<Lint>) {
     let code = message.code();
-    let mut add = |rule, offset| found.push(Lint { rule, offset, option: None });
+    let mut add = |rule, offset| {
+        found.push(Lint {
+            rule,
+            offset,
+            option: None,
+        });
+    };
     match message.kind() {
         Type::Non if code.is_empty() => add(LintRule::EmptyNonConfirmable, 0),
         Type::Ack if code.is_request() => add(LintRule::RequestInAck, 1),
@@ -130,7 +136,13 @@ fn lint_code(message: &MessageView<'_>, found: &mut Vec<Lint>) {
 
 fn lint_option(message: &MessageView<'_>, view: &OptionView<'_>, previous: Option<u16>, found: &mut Vec<Lint>) {
     let number = view.number;
-    let mut add = |rule, offset| found.push(Lint { rule, offset, option: Some(number) });
+    let mut add = |rule, offset| {
+        found.push(Lint {
+            rule,
+            offset,
+            option: Some(number),
+        });
+    };
     let again = previous == Some(number);
     let Some(definition) = option::definition(number) else {
         if option::is_critical(number) {
@@ -149,11 +161,16 @@ fn lint_option(message: &MessageView<'_>, view: &OptionView<'_>, previous: Optio
         return;
     }
     match definition.format {
-        option::Format::Uint if number != option::HOP_LIMIT && !uint::is_minimal(view.value) => add(LintRule::LeadingZero, view.value_offset),
+        option::Format::Uint if number != option::HOP_LIMIT && !uint::is_minimal(view.value) => {
+            add(LintRule::LeadingZero, view.value_offset);
+        }
         option::Format::String if std::str::from_utf8(view.value).is_err() => add(LintRule::NotUtf8, view.value_offset),
         _ => {}
     }
-    let is_block = matches!(number, option::BLOCK1 | option::BLOCK2 | option::Q_BLOCK1 | option::Q_BLOCK2);
+    let is_block = matches!(
+        number,
+        option::BLOCK1 | option::BLOCK2 | option::Q_BLOCK1 | option::Q_BLOCK2
+    );
     if is_block && view.value.last().is_some_and(|byte| byte & 7 == 7) {
         add(LintRule::BlockSzx, view.value_offset + view.value.len() - 1);
     }
@@ -161,12 +178,24 @@ fn lint_option(message: &MessageView<'_>, view: &OptionView<'_>, previous: Optio
 
 /// Block1 describes the payload of a request, Block2 that of a response (RFC 7959, 2.3).
 fn lint_block_payload(message: &MessageView<'_>, found: &mut Vec<Lint>) {
-    let number = if message.code().is_request() { option::BLOCK1 } else { option::BLOCK2 };
+    let number = if message.code().is_request() {
+        option::BLOCK1
+    } else {
+        option::BLOCK2
+    };
     if message.code().is_error() {
         return;
     }
-    let Some(Ok(block)) = message.option(number).map(|option| option.block()) else { return };
-    let mut add = |rule| found.push(Lint { rule, offset: message.payload_offset(), option: Some(number) });
+    let Some(Ok(block)) = message.option(number).map(|option| option.block()) else {
+        return;
+    };
+    let mut add = |rule| {
+        found.push(Lint {
+            rule,
+            offset: message.payload_offset(),
+            option: Some(number),
+        });
+    };
     let length = message.payload().len();
     if length > block.size() {
         add(LintRule::BlockOverfull);
@@ -182,7 +211,10 @@ mod tests {
 
     fn rules(message: &RawMessage) -> Vec<(LintRule, usize)> {
         let bytes = message.encode();
-        lint(&MessageView::parse(&bytes).unwrap()).into_iter().map(|lint| (lint.rule, lint.offset)).collect()
+        lint(&MessageView::parse(&bytes).unwrap())
+            .into_iter()
+            .map(|lint| (lint.rule, lint.offset))
+            .collect()
     }
 
     fn get() -> RawMessage {
@@ -191,43 +223,109 @@ mod tests {
 
     #[test]
     fn clean_messages() {
-        assert_eq!(rules(&get().with_option(option::URI_PATH, *b"5").with_option(option::URI_PATH, *b"0")), []);
+        assert_eq!(
+            rules(
+                &get()
+                    .with_option(option::URI_PATH, *b"5")
+                    .with_option(option::URI_PATH, *b"0")
+            ),
+            []
+        );
         assert_eq!(rules(&RawMessage::new(Type::Con, Code::EMPTY, 1, &[])), []);
         assert_eq!(rules(&RawMessage::new(Type::Rst, Code::EMPTY, 1, &[])), []);
-        assert_eq!(rules(&RawMessage::new(Type::Ack, Code::CONTINUE, 1, &[]).with_option(option::BLOCK1, [0x0e])), []);
+        assert_eq!(
+            rules(&RawMessage::new(Type::Ack, Code::CONTINUE, 1, &[]).with_option(option::BLOCK1, [0x0e])),
+            []
+        );
     }
 
     #[test]
     fn options_out_of_bounds() {
-        assert_eq!(rules(&get().with_option(option::ACCEPT, [40]).with_option(option::ACCEPT, [42])), [(LintRule::RepeatedOption, 7)]);
+        assert_eq!(
+            rules(
+                &get()
+                    .with_option(option::ACCEPT, [40])
+                    .with_option(option::ACCEPT, [42])
+            ),
+            [(LintRule::RepeatedOption, 7)]
+        );
         assert_eq!(rules(&get().with_option(option::ETAG, [0; 8])), []);
-        assert_eq!(rules(&get().with_option(option::ETAG, [0; 9])), [(LintRule::OptionLength, 4)]);
-        assert_eq!(rules(&get().with_option(option::ETAG, [])), [(LintRule::OptionLength, 4)]);
-        assert_eq!(rules(&get().with_option(option::OBSERVE, [0])), [(LintRule::LeadingZero, 5)]);
-        assert_eq!(rules(&get().with_option(option::URI_PATH, [0xff])), [(LintRule::NotUtf8, 5)]);
-        assert_eq!(rules(&get().with_option(65001, [])), [(LintRule::UnknownCriticalOption, 4)]);
+        assert_eq!(
+            rules(&get().with_option(option::ETAG, [0; 9])),
+            [(LintRule::OptionLength, 4)]
+        );
+        assert_eq!(
+            rules(&get().with_option(option::ETAG, [])),
+            [(LintRule::OptionLength, 4)]
+        );
+        assert_eq!(
+            rules(&get().with_option(option::OBSERVE, [0])),
+            [(LintRule::LeadingZero, 5)]
+        );
+        assert_eq!(
+            rules(&get().with_option(option::URI_PATH, [0xff])),
+            [(LintRule::NotUtf8, 5)]
+        );
+        assert_eq!(
+            rules(&get().with_option(65001, [])),
+            [(LintRule::UnknownCriticalOption, 4)]
+        );
         assert_eq!(rules(&get().with_option(65000, [])), []);
-        assert_eq!(rules(&get().with_option(option::BLOCK2, [0x07])), [(LintRule::BlockSzx, 6)]);
-        assert_eq!(rules(&get().with_option(option::BLOCK2, [0, 0, 0, 0])), [(LintRule::OptionLength, 4)]);
+        assert_eq!(
+            rules(&get().with_option(option::BLOCK2, [0x07])),
+            [(LintRule::BlockSzx, 6)]
+        );
+        assert_eq!(
+            rules(&get().with_option(option::BLOCK2, [0, 0, 0, 0])),
+            [(LintRule::OptionLength, 4)]
+        );
         let content = RawMessage::new(Type::Ack, Code::CONTENT, 1, &[]);
-        assert_eq!(rules(&content.with_option(option::ETAG, [1]).with_option(option::ETAG, [2])), [(LintRule::EtagRepeated, 6)]);
+        assert_eq!(
+            rules(&content.with_option(option::ETAG, [1]).with_option(option::ETAG, [2])),
+            [(LintRule::EtagRepeated, 6)]
+        );
     }
 
     #[test]
     fn codes_out_of_place() {
-        assert_eq!(rules(&RawMessage::new(Type::Non, Code::EMPTY, 1, &[])), [(LintRule::EmptyNonConfirmable, 0)]);
-        assert_eq!(rules(&RawMessage::new(Type::Ack, Code::GET, 1, &[])), [(LintRule::RequestInAck, 1)]);
-        assert_eq!(rules(&RawMessage::new(Type::Rst, Code::CONTENT, 1, &[])), [(LintRule::ResetNotEmpty, 1)]);
-        assert_eq!(rules(&RawMessage::new(Type::Con, Code::new(1, 1), 1, &[])), [(LintRule::ReservedClass, 1)]);
-        assert_eq!(rules(&RawMessage::new(Type::Con, Code::CSM, 1, &[])), [(LintRule::ReservedClass, 1)]);
-        assert_eq!(rules(&RawMessage::new(Type::Con, Code::new(0, 8), 1, &[])), [(LintRule::UnassignedCode, 1)]);
+        assert_eq!(
+            rules(&RawMessage::new(Type::Non, Code::EMPTY, 1, &[])),
+            [(LintRule::EmptyNonConfirmable, 0)]
+        );
+        assert_eq!(
+            rules(&RawMessage::new(Type::Ack, Code::GET, 1, &[])),
+            [(LintRule::RequestInAck, 1)]
+        );
+        assert_eq!(
+            rules(&RawMessage::new(Type::Rst, Code::CONTENT, 1, &[])),
+            [(LintRule::ResetNotEmpty, 1)]
+        );
+        assert_eq!(
+            rules(&RawMessage::new(Type::Con, Code::new(1, 1), 1, &[])),
+            [(LintRule::ReservedClass, 1)]
+        );
+        assert_eq!(
+            rules(&RawMessage::new(Type::Con, Code::CSM, 1, &[])),
+            [(LintRule::ReservedClass, 1)]
+        );
+        assert_eq!(
+            rules(&RawMessage::new(Type::Con, Code::new(0, 8), 1, &[])),
+            [(LintRule::UnassignedCode, 1)]
+        );
     }
 
     #[test]
     fn blocks_and_their_payload() {
-        let block = |payload: usize, value: u8| {
-            let message = RawMessage::new(Type::Con, Code::PUT, 1, &[]).with_option(option::BLOCK1, [value]);
-            rules(&RawMessage { payload: vec![1; payload], ..message }).into_iter().map(|(rule, _)| rule).collect::<Vec<_>>()
+        let block = |payload: usize, value: u64| {
+            let message = RawMessage::new(Type::Con, Code::PUT, 1, &[])
+                .with_option(option::BLOCK1, crate::coap::uint::encode(value));
+            rules(&RawMessage {
+                payload: vec![1; payload],
+                ..message
+            })
+            .into_iter()
+            .map(|(rule, _)| rule)
+            .collect::<Vec<_>>()
         };
         assert_eq!(block(16, 0x08), []);
         assert_eq!(block(15, 0x08), [LintRule::BlockNotFilled]);

@@ -138,7 +138,9 @@ pub fn length_bounds(number: u16) -> Option<(usize, usize)> {
 /// The number for a registered name, in any case: `Block1`, `uri-path`.
 #[must_use]
 pub fn from_name(text: &str) -> Option<u16> {
-    ALL.iter().copied().find(|number| name(*number).is_some_and(|known| known.eq_ignore_ascii_case(text)))
+    ALL.iter()
+        .copied()
+        .find(|number| name(*number).is_some_and(|known| known.eq_ignore_ascii_case(text)))
 }
 
 #[cfg(test)]
@@ -148,7 +150,10 @@ mod tests {
     #[test]
     fn the_table() {
         assert!(ALL.is_sorted());
-        assert!(ALL.iter().all(|number| from_name(name(*number).unwrap()) == Some(*number)));
+        assert!(
+            ALL.iter()
+                .all(|number| from_name(name(*number).unwrap()) == Some(*number))
+        );
         assert!(is_critical(BLOCK1) && !is_critical(SIZE1));
         assert!(is_repeatable(URI_PATH) && !is_repeatable(BLOCK1) && is_repeatable(65000));
         assert_eq!(length_bounds(ETAG), Some((1, 8)));

@@ -25,13 +25,20 @@ impl RawOption {
     /// A regular option.
     #[must_use]
     pub fn new(number: u16, value: impl Into<Vec<u8>>) -> Self {
-        Self { number: Some(number), value: value.into(), ..Self::default() }
+        Self {
+            number: Some(number),
+            value: value.into(),
+            ..Self::default()
+        }
     }
 
     /// Bytes in place of an option.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { raw: Some(bytes.into()), ..Self::default() }
+        Self {
+            raw: Some(bytes.into()),
+            ..Self::default()
+        }
     }
 }
 
@@ -85,7 +92,13 @@ impl RawMessage {
     /// A well-formed message to change.
     #[must_use]
     pub fn new(kind: Type, code: Code, message_id: u16, token: &[u8]) -> Self {
-        Self { kind: kind.bits(), code: code.0, message_id, token: token.to_vec(), ..Self::default() }
+        Self {
+            kind: kind.bits(),
+            code: code.0,
+            message_id,
+            token: token.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// Adds an option.
@@ -99,7 +112,10 @@ impl RawMessage {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let token_length = self.token_length.unwrap_or_else(|| self.token.len().min(15) as u8);
-        let mut out = vec![(self.version & 3) << 6 | (self.kind & 3) << 4 | token_length & 15, self.code];
+        let mut out = vec![
+            (self.version & 3) << 6 | (self.kind & 3) << 4 | token_length & 15,
+            self.code,
+        ];
         out.extend_from_slice(&self.message_id.to_be_bytes());
         out.extend_from_slice(&self.token);
         let mut previous = 0;
@@ -124,10 +140,17 @@ fn put(out: &mut Vec<u8>, previous: &mut u16, option: &RawOption) {
         return;
     }
     let number = option.number.unwrap_or(*previous);
-    let delta = if number >= *previous { u32::from(number - *previous) } else { 65536 + u32::from(number) - u32::from(*previous) };
+    let delta = if number >= *previous {
+        u32::from(number - *previous)
+    } else {
+        65536 + u32::from(number) - u32::from(*previous)
+    };
     *previous = number;
     let length = option.value.len() as u32;
-    out.push(option.delta_nibble.unwrap_or_else(|| nibble(delta)) << 4 | option.length_nibble.unwrap_or_else(|| nibble(length)) & 15);
+    out.push(
+        option.delta_nibble.unwrap_or_else(|| nibble(delta)) << 4
+            | option.length_nibble.unwrap_or_else(|| nibble(length)) & 15,
+    );
     if option.delta_nibble.is_none() {
         put_extension(out, delta);
     }
@@ -139,7 +162,9 @@ fn put(out: &mut Vec<u8>, previous: &mut u16, option: &RawOption) {
 
 impl From<&Packet> for RawMessage {
     fn from(packet: &Packet) -> Self {
-        let options = packet.options().flat_map(|(number, values)| values.iter().map(|value| RawOption::new(*number, value.clone())));
+        let options = packet
+            .options()
+            .flat_map(|(number, values)| values.iter().map(|value| RawOption::new(*number, value.clone())));
         Self {
             version: packet.header.get_version(),
             kind: Type::from(packet.header.get_type()).bits(),
@@ -164,8 +189,13 @@ mod tests {
 
     #[test]
     fn left_alone_it_is_well_formed() {
-        let message = RawMessage::new(Type::Con, Code::PUT, 7, &[1, 2]).with_option(option::URI_PATH, *b"5").with_option(option::SIZE1, [1, 0]);
-        let message = RawMessage { payload: b"x".to_vec(), ..message };
+        let message = RawMessage::new(Type::Con, Code::PUT, 7, &[1, 2])
+            .with_option(option::URI_PATH, *b"5")
+            .with_option(option::SIZE1, [1, 0]);
+        let message = RawMessage {
+            payload: b"x".to_vec(),
+            ..message
+        };
         let packet = MessageView::parse(&message.encode()).unwrap().to_packet();
         assert_eq!(encode(&packet).unwrap(), message.encode());
         assert_eq!(RawMessage::from(&packet), message);
@@ -175,19 +205,79 @@ mod tests {
     fn every_malformation_the_library_sends() {
         let valid = RawMessage::new(Type::Con, Code::GET, 1, &[]);
         for length in [9, 12, 15] {
-            assert_eq!(rule(&RawMessage { token: vec![0; length], ..valid.clone() }), FormatRule::TokenLength);
+            assert_eq!(
+                rule(&RawMessage {
+                    token: vec![0; length],
+                    ..valid.clone()
+                }),
+                FormatRule::TokenLength
+            );
         }
-        assert_eq!(rule(&RawMessage { version: 2, ..valid.clone() }), FormatRule::Version);
-        assert_eq!(rule(&RawMessage { token_length: Some(4), ..valid.clone() }), FormatRule::TruncatedToken);
-        assert_eq!(rule(&RawMessage { marker: Some(true), ..valid.clone() }), FormatRule::MarkerWithoutPayload);
-        assert_eq!(rule(&RawMessage { truncate: Some(3), ..valid.clone() }), FormatRule::TooShort);
-        assert_eq!(rule(&RawMessage { code: 0, tail: vec![1], ..valid.clone() }), FormatRule::EmptyNotEmpty);
-        let with = |option| RawMessage { options: vec![option], ..valid.clone() };
-        assert_eq!(rule(&with(RawOption { delta_nibble: Some(15), ..RawOption::default() })), FormatRule::OptionDelta15);
-        assert_eq!(rule(&with(RawOption { length_nibble: Some(15), ..RawOption::default() })), FormatRule::OptionLength15);
-        let long = RawOption { number: Some(11), value: b"5".to_vec(), length_nibble: Some(12), ..RawOption::default() };
+        assert_eq!(
+            rule(&RawMessage {
+                version: 2,
+                ..valid.clone()
+            }),
+            FormatRule::Version
+        );
+        assert_eq!(
+            rule(&RawMessage {
+                token_length: Some(4),
+                ..valid.clone()
+            }),
+            FormatRule::TruncatedToken
+        );
+        assert_eq!(
+            rule(&RawMessage {
+                marker: Some(true),
+                ..valid.clone()
+            }),
+            FormatRule::MarkerWithoutPayload
+        );
+        assert_eq!(
+            rule(&RawMessage {
+                truncate: Some(3),
+                ..valid.clone()
+            }),
+            FormatRule::TooShort
+        );
+        assert_eq!(
+            rule(&RawMessage {
+                code: 0,
+                tail: vec![1],
+                ..valid.clone()
+            }),
+            FormatRule::EmptyNotEmpty
+        );
+        let with = |option| RawMessage {
+            options: vec![option],
+            ..valid.clone()
+        };
+        assert_eq!(
+            rule(&with(RawOption {
+                delta_nibble: Some(15),
+                ..RawOption::default()
+            })),
+            FormatRule::OptionDelta15
+        );
+        assert_eq!(
+            rule(&with(RawOption {
+                length_nibble: Some(15),
+                ..RawOption::default()
+            })),
+            FormatRule::OptionLength15
+        );
+        let long = RawOption {
+            number: Some(11),
+            value: b"5".to_vec(),
+            length_nibble: Some(12),
+            ..RawOption::default()
+        };
         assert_eq!(rule(&with(long)), FormatRule::TruncatedOption);
-        assert_eq!(rule(&valid.clone().with_option(11, []).with_option(3, [])), FormatRule::OptionNumberOverflow);
+        assert_eq!(
+            rule(&valid.clone().with_option(11, []).with_option(3, [])),
+            FormatRule::OptionNumberOverflow
+        );
         assert_eq!(rule(&with(RawOption::raw([0xff]))), FormatRule::MarkerWithoutPayload);
     }
 }

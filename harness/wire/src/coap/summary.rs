@@ -4,7 +4,8 @@ use super::{Code, FormatRule, MessageView, OptionView, option, peek_header};
 use crate::hex;
 use std::fmt::Write as _;
 
-/// One line for a datagram, such as `CON 0.03 PUT mid=4711 tok=a1b2 /5/0/0 B1 7/1/512 ct=42 512 B`. Bytes that are no message say why.
+/// One line for a datagram, such as `CON 0.03 PUT mid=4711 tok=a1b2 /5/0/0 B1 7/1/512 ct=42 512 B`. Bytes that are no
+/// message say why.
 #[must_use]
 pub fn summary(bytes: &[u8]) -> String {
     match MessageView::parse(bytes) {
@@ -31,7 +32,12 @@ pub fn summary_of(message: &MessageView<'_>) -> String {
         let _ = write!(line, " tok={}", hex::encode(message.token()));
     }
     put_target(&mut line, message, code);
-    for view in message.options() {
+    // Where a transfer stands is what a reader looks for first.
+    let is_block = |view: &OptionView<'_>| matches!(view.number, option::BLOCK1 | option::BLOCK2);
+    for view in message.options().filter(is_block) {
+        put_block(&mut line, &view);
+    }
+    for view in message.options().filter(|view| !is_block(view)) {
         put_option(&mut line, &view);
     }
     if !message.payload().is_empty() {
@@ -57,20 +63,21 @@ fn put_target(line: &mut String, message: &MessageView<'_>, code: Code) {
 
 /// Text from outside must not move the cursor or break the line.
 fn printable(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character })
+    text.chars()
+        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+}
+
+fn put_block(line: &mut String, view: &OptionView<'_>) {
+    let name = if view.number == option::BLOCK1 { "B1" } else { "B2" };
+    let _ = match view.block() {
+        Ok(block) => write!(line, " {name} {block}"),
+        Err(_) => write!(line, " {name} 0x{}", hex::encode(view.value)),
+    };
 }
 
 fn put_option(line: &mut String, view: &OptionView<'_>) {
     let label = match view.number {
         option::URI_PATH | option::URI_QUERY | option::LOCATION_PATH => return,
-        option::BLOCK1 | option::BLOCK2 => {
-            let name = if view.number == option::BLOCK1 { "B1" } else { "B2" };
-            let _ = match view.block() {
-                Ok(block) => write!(line, " {name} {block}"),
-                Err(_) => write!(line, " {name} 0x{}", hex::encode(view.value)),
-            };
-            return;
-        }
         option::OBSERVE => "obs",
         option::CONTENT_FORMAT => "ct",
         option::ACCEPT => "accept",
@@ -122,12 +129,24 @@ mod tests {
             .with_option(option::ECHO, [1])
             .with_option(65001, []);
         let lines = [
-            summary(&RawMessage { payload: vec![0; 512], ..block.clone() }.encode()),
+            summary(
+                &RawMessage {
+                    payload: vec![0; 512],
+                    ..block.clone()
+                }
+                .encode(),
+            ),
             summary(&register.encode()),
             summary(&created.encode()),
             summary(&notify.encode()),
             summary(&RawMessage::new(Type::Ack, Code::EMPTY, 2, &[]).encode()),
-            summary(&RawMessage { marker: Some(true), ..block }.encode()),
+            summary(
+                &RawMessage {
+                    marker: Some(true),
+                    ..block
+                }
+                .encode(),
+            ),
             summary(&[0x40]),
             summary(&[0x80, 1, 2, 3]),
         ];

@@ -56,14 +56,23 @@ fn prefix(bytes: &[u8]) -> Result<Option<Prefix>, FormatError> {
         15 => (4, 65805),
         short => (0, u64::from(short)),
     };
-    let Some(extended) = bytes.get(1..1 + extension) else { return Ok(None) };
+    let Some(extended) = bytes.get(1..1 + extension) else {
+        return Ok(None);
+    };
     let length = base + extended.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
     let code_offset = 1 + extension;
-    let total = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(code_offset + 1 + token_length);
-    Ok(Some(Prefix { code_offset, token_length, total }))
+    let total = usize::try_from(length)
+        .unwrap_or(usize::MAX)
+        .saturating_add(code_offset + 1 + token_length);
+    Ok(Some(Prefix {
+        code_offset,
+        token_length,
+        total,
+    }))
 }
 
-/// How long the frame at the start of `bytes` is, as far as its first bytes tell; `None` when more are needed. For a receiver that refuses
+/// How long the frame at the start of `bytes` is, as far as its first bytes tell; `None` when more are needed. For a
+/// receiver that refuses
 /// what is longer than its Max-Message-Size before it has all of it.
 ///
 /// # Errors
@@ -73,15 +82,30 @@ pub fn frame_length(bytes: &[u8]) -> Result<Option<usize>, FormatError> {
 }
 
 impl<'a> FrameView<'a> {
-    /// Reads the frame at the start of a stream; `None` when more bytes are needed. [`FrameView::bytes`] tells how many it takes.
+    /// Reads the frame at the start of a stream; `None` when more bytes are needed. [`FrameView::bytes`] tells how many
+    /// it takes.
     ///
     /// # Errors
     /// The first rule that is broken, and where. The stream cannot be read further.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, FormatError> {
-        let Some(Prefix { code_offset, token_length, total }) = prefix(bytes)? else { return Ok(None) };
-        let Some(bytes) = bytes.get(..total) else { return Ok(None) };
+        let Some(Prefix {
+            code_offset,
+            token_length,
+            total,
+        }) = prefix(bytes)?
+        else {
+            return Ok(None);
+        };
+        let Some(bytes) = bytes.get(..total) else {
+            return Ok(None);
+        };
         let (options_end, payload_offset) = check_options(bytes, code_offset + 1 + token_length)?;
-        Ok(Some(Self { bytes, code_offset, options_end, payload_offset }))
+        Ok(Some(Self {
+            bytes,
+            code_offset,
+            options_end,
+            payload_offset,
+        }))
     }
 
     /// The code.
@@ -152,7 +176,8 @@ impl<'a> FrameView<'a> {
 option_accessors!(FrameView);
 
 fn bert(option: OptionView<'_>) -> Result<BlockValue, FormatError> {
-    BlockValue::decode_bert(option.value).map_err(|_: BlockError| FormatError::new(FormatRule::BlockLength, option.offset))
+    BlockValue::decode_bert(option.value)
+        .map_err(|_: BlockError| FormatError::new(FormatRule::BlockLength, option.offset))
 }
 
 /// Writes a packet for TCP; its type and message ID are left out.
@@ -193,14 +218,29 @@ mod tests {
     #[test]
     fn lengths_at_every_boundary() {
         // Marker and payload make the length.
-        for (payload, head) in [(0usize, 1usize), (11, 1), (12, 2), (267, 2), (268, 3), (65803, 3), (65804, 5)] {
+        for (payload, head) in [
+            (0usize, 1usize),
+            (11, 1),
+            (12, 2),
+            (267, 2),
+            (268, 3),
+            (65803, 3),
+            (65804, 5),
+        ] {
             let mut packet = build::request(Type::Con, Code::PUT, 0, &[9]).unwrap();
             packet.payload = vec![3; payload];
             let bytes = encode(&packet).unwrap();
             let frame = FrameView::parse(&bytes).unwrap().unwrap();
             assert_eq!(frame.bytes().len(), bytes.len());
-            assert_eq!(bytes.len(), head + 1 + 1 + if payload == 0 { 0 } else { payload + 1 }, "{payload}");
-            assert_eq!((frame.payload().len(), frame.token(), frame.code()), (payload, &[9][..], Code::PUT));
+            assert_eq!(
+                bytes.len(),
+                head + 1 + 1 + if payload == 0 { 0 } else { payload + 1 },
+                "{payload}"
+            );
+            assert_eq!(
+                (frame.payload().len(), frame.token(), frame.code()),
+                (payload, &[9][..], Code::PUT)
+            );
             assert_eq!(FrameView::parse(&bytes[..bytes.len() - 1]), Ok(None));
         }
     }
@@ -222,9 +262,15 @@ mod tests {
     #[test]
     fn refused() {
         assert_eq!(FrameView::parse(&[0x09]).unwrap_err().rule, FormatRule::TokenLength);
-        assert_eq!(FrameView::parse(&[0x10, 1, 0xff]).unwrap_err().rule, FormatRule::MarkerWithoutPayload);
+        assert_eq!(
+            FrameView::parse(&[0x10, 1, 0xff]).unwrap_err().rule,
+            FormatRule::MarkerWithoutPayload
+        );
         assert_eq!(FrameView::parse(&[]), Ok(None));
-        assert_eq!(frame_length(&[0xf0, 0xff, 0xff, 0xff, 0xff]), Ok(Some(65805 + 0xffff_ffff + 6)));
+        assert_eq!(
+            frame_length(&[0xf0, 0xff, 0xff, 0xff, 0xff]),
+            Ok(Some(65805 + 0xffff_ffff + 6))
+        );
     }
 
     proptest! {

@@ -8,7 +8,8 @@ pub fn encode(number: u64) -> Vec<u8> {
     bytes[zeros..].to_vec()
 }
 
-/// Reads a number of at most `max_length` bytes (never more than 8). Leading zeros are accepted, as RFC 7252, 3.2 asks of a receiver.
+/// Reads a number of at most `max_length` bytes (never more than 8). Leading zeros are accepted, as RFC 7252, 3.2 asks
+/// of a receiver.
 #[must_use]
 pub fn decode(value: &[u8], max_length: usize) -> Option<u64> {
     if value.len() > max_length.min(8) {

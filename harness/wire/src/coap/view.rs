@@ -38,9 +38,13 @@ impl FormatRule {
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
-            Self::TooShort | Self::Version | Self::TokenLength | Self::TruncatedToken | Self::MarkerWithoutPayload => "rfc7252/3",
+            Self::TooShort | Self::Version | Self::TokenLength | Self::TruncatedToken | Self::MarkerWithoutPayload => {
+                "rfc7252/3"
+            }
             Self::EmptyNotEmpty => "rfc7252/4.1",
-            Self::OptionDelta15 | Self::OptionLength15 | Self::TruncatedOption | Self::OptionNumberOverflow => "rfc7252/3.1",
+            Self::OptionDelta15 | Self::OptionLength15 | Self::TruncatedOption | Self::OptionNumberOverflow => {
+                "rfc7252/3.1"
+            }
             Self::BlockLength => "rfc7959/2.1",
             Self::BlockSzx => "rfc7959/2.2",
         }
@@ -131,7 +135,12 @@ pub struct OptionIter<'a> {
 
 impl<'a> OptionIter<'a> {
     pub(crate) const fn new(bytes: &'a [u8], start: usize, end: usize) -> Self {
-        Self { bytes, position: start, end, number: 0 }
+        Self {
+            bytes,
+            position: start,
+            end,
+            number: 0,
+        }
     }
 }
 
@@ -148,7 +157,12 @@ impl<'a> Iterator for OptionIter<'a> {
         self.position = step.value_offset + step.length;
         self.number = step.number;
         let value = self.bytes.get(step.value_offset..self.position)?;
-        Some(OptionView { number: step.number, offset, value_offset: step.value_offset, value })
+        Some(OptionView {
+            number: step.number,
+            offset,
+            value_offset: step.value_offset,
+            value,
+        })
     }
 }
 
@@ -161,24 +175,42 @@ struct Step {
 /// Reads the option at `position`; `None` at the payload marker.
 #[inline]
 fn step(bytes: &[u8], position: usize, previous: u16) -> Result<Option<Step>, FormatError> {
-    let Some(&head) = bytes.get(position) else { return Err(FormatError::new(FormatRule::TruncatedOption, position)) };
+    let Some(&head) = bytes.get(position) else {
+        return Err(FormatError::new(FormatRule::TruncatedOption, position));
+    };
     if head == 0xff {
         return Ok(None);
     }
     let mut value_offset = position + 1;
     let delta = extended(bytes, &mut value_offset, head >> 4, FormatRule::OptionDelta15, position)?;
-    let length = extended(bytes, &mut value_offset, head & 15, FormatRule::OptionLength15, position)? as usize;
+    let length = extended(
+        bytes,
+        &mut value_offset,
+        head & 15,
+        FormatRule::OptionLength15,
+        position,
+    )? as usize;
     let Ok(number) = u16::try_from(u32::from(previous) + delta) else {
         return Err(FormatError::new(FormatRule::OptionNumberOverflow, position));
     };
     if bytes.len() - value_offset < length {
         return Err(FormatError::new(FormatRule::TruncatedOption, position));
     }
-    Ok(Some(Step { number, value_offset, length }))
+    Ok(Some(Step {
+        number,
+        value_offset,
+        length,
+    }))
 }
 
 #[inline]
-fn extended(bytes: &[u8], position: &mut usize, nibble: u8, reserved: FormatRule, start: usize) -> Result<u32, FormatError> {
+fn extended(
+    bytes: &[u8],
+    position: &mut usize,
+    nibble: u8,
+    reserved: FormatRule,
+    start: usize,
+) -> Result<u32, FormatError> {
     let truncated = FormatError::new(FormatRule::TruncatedOption, start);
     match nibble {
         0..=12 => Ok(u32::from(nibble)),
@@ -188,7 +220,9 @@ fn extended(bytes: &[u8], position: &mut usize, nibble: u8, reserved: FormatRule
             Ok(u32::from(byte) + 13)
         }
         14 => {
-            let Some(&[high, low]) = bytes.get(*position..*position + 2) else { return Err(truncated) };
+            let Some(&[high, low]) = bytes.get(*position..*position + 2) else {
+                return Err(truncated);
+            };
             *position += 2;
             Ok(u32::from(u16::from_be_bytes([high, low])) + 269)
         }
@@ -214,11 +248,20 @@ pub(crate) fn check_options(bytes: &[u8], start: usize) -> Result<(usize, usize)
     Ok((position, position))
 }
 
-/// Version, type, token length, code and message ID of anything with four bytes: enough to answer a malformed message with a Reset.
+/// Version, type, token length, code and message ID of anything with four bytes: enough to answer a malformed message
+/// with a Reset.
 #[must_use]
 pub fn peek_header(bytes: &[u8]) -> Option<(u8, Type, u8, Code, u16)> {
-    let &[first, code, high, low, ..] = bytes else { return None };
-    Some((first >> 6, Type::from_bits(first >> 4), first & 15, Code(code), u16::from_be_bytes([high, low])))
+    let &[first, code, high, low, ..] = bytes else {
+        return None;
+    };
+    Some((
+        first >> 6,
+        Type::from_bits(first >> 4),
+        first & 15,
+        Code(code),
+        u16::from_be_bytes([high, low]),
+    ))
 }
 
 /// A well-formed CoAP message over UDP, read in place.
@@ -236,7 +279,9 @@ impl<'a> MessageView<'a> {
     /// The first rule that is broken, and where.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let &[first, code, _, _, ..] = bytes else { return Err(FormatError::new(FormatRule::TooShort, bytes.len())) };
+        let &[first, code, _, _, ..] = bytes else {
+            return Err(FormatError::new(FormatRule::TooShort, bytes.len()));
+        };
         if first >> 6 != 1 {
             return Err(FormatError::new(FormatRule::Version, 0));
         }
@@ -245,13 +290,20 @@ impl<'a> MessageView<'a> {
             return Err(FormatError::new(FormatRule::TokenLength, 0));
         }
         if code == 0 && (token_length != 0 || bytes.len() != 4) {
-            return Err(FormatError::new(FormatRule::EmptyNotEmpty, if token_length == 0 { 4 } else { 0 }));
+            return Err(FormatError::new(
+                FormatRule::EmptyNotEmpty,
+                if token_length == 0 { 4 } else { 0 },
+            ));
         }
         if bytes.len() < 4 + token_length {
             return Err(FormatError::new(FormatRule::TruncatedToken, 4));
         }
         let (options_end, payload_offset) = check_options(bytes, 4 + token_length)?;
-        Ok(Self { bytes, options_end, payload_offset })
+        Ok(Self {
+            bytes,
+            options_end,
+            payload_offset,
+        })
     }
 
     /// The type.
@@ -338,7 +390,8 @@ pub(crate) fn packet_of(code: Code, token: &[u8], options: OptionIter<'_>, paylo
     packet
 }
 
-/// Text segments joined as a path; a slash or percent sign within a segment is percent-encoded so that the path stays readable back.
+/// Text segments joined as a path; a slash or percent sign within a segment is percent-encoded so that the path stays
+/// readable back.
 pub(crate) fn join_path<'a>(segments: impl Iterator<Item = OptionView<'a>>) -> String {
     let mut path = String::new();
     for segment in segments {
@@ -358,7 +411,9 @@ pub(crate) fn join_path<'a>(segments: impl Iterator<Item = OptionView<'a>>) -> S
 }
 
 pub(crate) fn first<'a>(mut options: OptionIter<'a>, number: u16) -> Option<OptionView<'a>> {
-    options.find(|option| option.number >= number).filter(|option| option.number == number)
+    options
+        .find(|option| option.number >= number)
+        .filter(|option| option.number == number)
 }
 
 /// The number in a `uint` option; `None` when absent or longer than the option may be.
@@ -391,7 +446,8 @@ macro_rules! option_accessors {
             /// Content-Format.
             #[must_use]
             pub fn content_format(&self) -> Option<u16> {
-                $crate::coap::view::uint_of(self.options(), $crate::coap::option::CONTENT_FORMAT).map(|number| number as u16)
+                $crate::coap::view::uint_of(self.options(), $crate::coap::option::CONTENT_FORMAT)
+                    .map(|number| number as u16)
             }
 
             /// Accept.
@@ -434,13 +490,17 @@ macro_rules! option_accessors {
             #[must_use]
             pub fn location_path(&self) -> Option<String> {
                 self.option($crate::coap::option::LOCATION_PATH)?;
-                Some($crate::coap::view::join_path(self.options_of($crate::coap::option::LOCATION_PATH)))
+                Some($crate::coap::view::join_path(
+                    self.options_of($crate::coap::option::LOCATION_PATH),
+                ))
             }
 
             /// The Uri-Query options, each as `name=value`; what is not UTF-8 is replaced.
             #[must_use]
             pub fn uri_query(&self) -> Vec<std::borrow::Cow<'a, str>> {
-                self.options_of($crate::coap::option::URI_QUERY).map(|option| option.text()).collect()
+                self.options_of($crate::coap::option::URI_QUERY)
+                    .map(|option| option.text())
+                    .collect()
             }
         }
     };

@@ -1,0 +1,445 @@
+//! What every rule needs to know of a message: whether it is new, a copy, or a message id used again; and for an
+//! answer, which request it answers.
+
+use crate::config::Timing;
+use crate::facts::{Facts, Target, Token};
+use crate::hash::{self, Map, Set};
+use crate::report::Ref;
+use core::time::Duration;
+use fotaproof_trace::{Datagram, Toward};
+use fotaproof_wire::coap::{Code, FormatError, MessageView, Type, peek_header};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Tokens remembered for a whole case; beyond, an unknown token is not judged any more.
+const TOKENS_EVER: usize = 1 << 18;
+
+/// What a message with a message id of its own (CON, NON) is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Repeat {
+    /// Seen for the first time; also every ACK and RST, which have no message id of their own.
+    First,
+    /// The same bytes again.
+    Copy {
+        /// 1 for the first copy.
+        number: u32,
+        /// Time since the copy before.
+        since_previous: Duration,
+        /// The interval before that one.
+        interval_before: Option<Duration>,
+        /// Where the first stands.
+        first: Ref,
+    },
+    /// Other bytes under a message id that still lives.
+    Reuse {
+        previous: Request,
+        /// The message of before was acknowledged, answered or reset.
+        was_answered: bool,
+        since_first: Duration,
+        /// Other messages sent in between.
+        between: u64,
+    },
+    /// Perhaps a copy from an earlier life: nothing to judge by.
+    Ambiguous,
+}
+
+/// A request (or any CON or NON) as others refer to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) kind: Type,
+    pub(crate) code: Code,
+    pub(crate) message_id: u16,
+    pub(crate) token: Token,
+    pub(crate) facts: Facts,
+    pub(crate) payload_length: usize,
+    /// When its first copy passed.
+    pub(crate) at: Duration,
+    pub(crate) here: Ref,
+    pub(crate) copies: u32,
+    /// Its message id lived already: a receiver may take it for the older one.
+    pub(crate) ambiguous: bool,
+    /// The harness misbehaves on purpose, or the network changed bytes.
+    pub(crate) odd: bool,
+    pub(crate) life: u32,
+}
+
+/// The first answer to a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) bytes: u64,
+    pub(crate) at: Duration,
+    pub(crate) here: Ref,
+}
+
+/// One message and what it means in its conversation.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) view: MessageView<'a>,
+    pub(crate) kind: Type,
+    pub(crate) code: Code,
+    pub(crate) message_id: u16,
+    pub(crate) token: Token,
+    pub(crate) facts: Facts,
+    pub(crate) at: Duration,
+    pub(crate) here: Ref,
+    /// The IUT sent it; otherwise it reached the IUT.
+    pub(crate) outgoing: bool,
+    /// The harness misbehaves on purpose, or the network changed bytes.
+    pub(crate) odd: bool,
+    pub(crate) conversation: u32,
+    /// Address of the other side.
+    pub(crate) peer: SocketAddr,
+    pub(crate) life: u32,
+    pub(crate) repeat: Repeat,
+    /// For ACK, RST and responses: the message that it answers, as far as it is known.
+    pub(crate) request: Option<Request>,
+    /// The first piggybacked response to that message, when this is not the first.
+    pub(crate) earlier_answer: Option<Answer>,
+    /// Any message id that reached the IUT matches this ACK or RST.
+    pub(crate) id_known: bool,
+    /// The token of this response stood in some request.
+    pub(crate) token_known: bool,
+    /// For a response: requests received with its token (every copy) and responses sent with it, this one included.
+    /// None when responses are not counted: observations, lost track.
+    pub(crate) tally: Option<(u32, u32)>,
+}
+
+impl Message<'_> {
+    /// Not seen before, as far as can be told.
+    pub(crate) fn is_first(&self) -> bool {
+        matches!(self.repeat, Repeat::First | Repeat::Reuse { .. })
+    }
+
+    pub(crate) fn is_response(&self) -> bool {
+        self.code.is_response()
+    }
+
+    /// A response whose request was not odd and stands in the same life; not another answer to a duplicate.
+    pub(crate) fn plain_answer(&self) -> Option<&Request> {
+        if !self.is_first() || self.earlier_answer.is_some() || !self.code.is_response() {
+            return None;
+        }
+        self.request.as_ref().filter(|request| !request.odd && !request.ambiguous && request.life == self.life)
+    }
+
+    /// The piece of a body in a block, as a half-open range.
+    pub(crate) fn range_of(&self, block: fotaproof_wire::coap::BlockValue) -> (u64, u64) {
+        (block.offset(), block.offset() + self.view.payload().len() as u64)
+    }
+}
+
+#[derive(Debug)]
+struct Exchange {
+    request: Request,
+    bytes: u64,
+    last_at: Duration,
+    last_interval: Option<Duration>,
+    serial: u64,
+    answered: bool,
+    answer: Option<Answer>,
+}
+
+#[derive(Debug)]
+struct TokenUse {
+    message_id: u16,
+    requests: u32,
+    responses: u32,
+    observe: bool,
+    last_at: Duration,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    /// One bit for each message id that ever reached the IUT.
+    heard: Box<[u64; 1024]>,
+    serial: u64,
+    last_out: Option<Duration>,
+}
+
+type Key = (u32, bool, u16);
+
+/// Memory of all conversations of the IUT; what is older than any lifetime is forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    ids: Map<(SocketAddr, SocketAddr), u32>,
+    last_pair: Option<((SocketAddr, SocketAddr), u32)>,
+    conversations: Vec<Conversation>,
+    exchanges: Map<Key, Exchange>,
+    exchange_expiry: VecDeque<(Duration, Key)>,
+    tokens: Map<(u32, bool, Token), TokenUse>,
+    token_expiry: VecDeque<(Duration, (u32, bool, Token))>,
+    tokens_ever: Set<Token>,
+    life: u32,
+}
+
+impl Context {
+    /// A new life of the IUT.
+    pub(crate) fn begin_life(&mut self) {
+        self.life += 1;
+    }
+
+    pub(crate) fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// When the IUT last sent anything in a conversation.
+    pub(crate) fn last_out(&self, conversation: u32) -> Option<Duration> {
+        self.conversations.get(conversation as usize).and_then(|conversation| conversation.last_out)
+    }
+
+    /// Dissects a datagram at the IUT's end and finds its place.
+    pub(crate) fn take<'a>(
+        &mut self,
+        event: u64,
+        at: Duration,
+        datagram: &'a Datagram,
+        timing: &Timing,
+    ) -> Result<Message<'a>, FormatError> {
+        self.expire(at, timing);
+        let outgoing = datagram.toward == Toward::Server;
+        let pair = if outgoing { (datagram.src, datagram.dst) } else { (datagram.dst, datagram.src) };
+        let conversation = self.conversation(pair);
+        let view = match MessageView::parse(&datagram.payload) {
+            Ok(view) => view,
+            Err(error) => {
+                // It may be answered all the same, by its header.
+                if let (false, Some((_, _, _, _, id))) = (outgoing, peek_header(&datagram.payload)) {
+                    self.hear(conversation, id);
+                }
+                return Err(error);
+            }
+        };
+        let mut message = Message {
+            view,
+            kind: view.kind(),
+            code: view.code(),
+            message_id: view.message_id(),
+            token: Token::new(view.token()),
+            facts: Facts::of(&view),
+            at,
+            here: Ref { event, datagram: datagram.datagram },
+            outgoing,
+            odd: !outgoing && (datagram.planned || datagram.altered),
+            conversation,
+            peer: pair.1,
+            life: self.life,
+            repeat: Repeat::First,
+            request: None,
+            earlier_answer: None,
+            id_known: true,
+            token_known: true,
+            tally: None,
+        };
+        if matches!(message.kind, Type::Con | Type::Non) {
+            if !outgoing {
+                self.hear(conversation, message.message_id);
+            }
+            self.place(&mut message, timing);
+        }
+        let registers = outgoing && message.code == Code::POST && message.facts.target == Target::Register;
+        if registers && message.is_first() {
+            self.register(&mut message);
+        }
+        if message.code.is_request() {
+            self.ask(&message);
+        } else {
+            self.answer(&mut message);
+        }
+        if outgoing && let Some(state) = self.conversations.get_mut(conversation as usize) {
+            state.last_out = Some(at);
+        }
+        Ok(message)
+    }
+
+    /// A Register may be the first sign of a reboot: what the IUT forgot with it, its message ids among that, is not
+    /// held against it.
+    fn register(&mut self, message: &mut Message<'_>) {
+        self.begin_life();
+        message.life = self.life;
+        message.repeat = Repeat::First;
+        let key = (message.conversation, true, message.message_id);
+        if let Some(exchange) = self.exchanges.get_mut(&key) {
+            exchange.request.life = self.life;
+        }
+    }
+
+    fn conversation(&mut self, pair: (SocketAddr, SocketAddr)) -> u32 {
+        if let Some((last, id)) = self.last_pair
+            && last == pair
+        {
+            return id;
+        }
+        let next = self.conversations.len() as u32;
+        let id = *self.ids.entry(pair).or_insert(next);
+        if id == next {
+            self.conversations.push(Conversation { heard: Box::new([0; 1024]), serial: 0, last_out: None });
+        }
+        self.last_pair = Some((pair, id));
+        id
+    }
+
+    fn hear(&mut self, conversation: u32, id: u16) {
+        if let Some(conversation) = self.conversations.get_mut(conversation as usize) {
+            conversation.heard[usize::from(id >> 6)] |= 1 << (id & 63);
+        }
+    }
+
+    fn heard(&self, conversation: u32, id: u16) -> bool {
+        self.conversations
+            .get(conversation as usize)
+            .is_some_and(|conversation| conversation.heard[usize::from(id >> 6)] & (1 << (id & 63)) != 0)
+    }
+
+    /// Sorts a CON or NON among those with its message id.
+    fn place(&mut self, message: &mut Message<'_>, timing: &Timing) {
+        let key = (message.conversation, message.outgoing, message.message_id);
+        let bytes = hash::of(message.view.bytes());
+        let serial = self.conversations.get_mut(message.conversation as usize).map_or(0, |conversation| {
+            conversation.serial += 1;
+            conversation.serial
+        });
+        let mut ambiguous = false;
+        if let Some(old) = self.exchanges.get_mut(&key) {
+            let lifetime = if old.request.kind == Type::Con { timing.exchange_lifetime } else { timing.non_lifetime };
+            let since_first = message.at.saturating_sub(old.request.at);
+            let alive = since_first + timing.tolerance < lifetime;
+            // Between "surely alive" and "surely dead" nothing can be told.
+            let unsure = !alive && since_first < lifetime + timing.tolerance;
+            if alive || unsure {
+                if old.bytes == bytes {
+                    let since_previous = message.at.saturating_sub(old.last_at);
+                    old.request.copies += 1;
+                    let first_life = old.request.life == message.life;
+                    message.repeat = if first_life && alive {
+                        Repeat::Copy {
+                            number: old.request.copies - 1,
+                            since_previous,
+                            interval_before: old.last_interval,
+                            first: old.request.here,
+                        }
+                    } else {
+                        Repeat::Ambiguous
+                    };
+                    old.last_at = message.at;
+                    old.last_interval = Some(since_previous);
+                    return;
+                }
+                if old.request.life == message.life && alive {
+                    message.repeat = Repeat::Reuse {
+                        previous: old.request,
+                        was_answered: old.answered,
+                        since_first,
+                        between: serial - old.serial - 1,
+                    };
+                }
+                ambiguous = true;
+            }
+        }
+        let request = Request {
+            kind: message.kind,
+            code: message.code,
+            message_id: message.message_id,
+            token: message.token,
+            facts: message.facts,
+            payload_length: message.view.payload().len(),
+            at: message.at,
+            here: message.here,
+            copies: 1,
+            ambiguous,
+            odd: message.odd,
+            life: message.life,
+        };
+        let exchange =
+            Exchange { request, bytes, last_at: message.at, last_interval: None, serial, answered: false, answer: None };
+        self.exchanges.insert(key, exchange);
+        self.exchange_expiry.push_back((message.at, key));
+    }
+
+    /// Remembers with which token is asked.
+    fn ask(&mut self, message: &Message<'_>) {
+        if self.tokens_ever.len() < TOKENS_EVER {
+            self.tokens_ever.insert(message.token);
+        }
+        let key = (message.conversation, message.outgoing, message.token);
+        let entry = self.tokens.entry(key).or_insert(TokenUse {
+            message_id: message.message_id,
+            requests: 0,
+            responses: 0,
+            observe: false,
+            last_at: message.at,
+        });
+        entry.message_id = message.message_id;
+        entry.requests += 1;
+        entry.observe |= message.facts.observe.is_some();
+        entry.last_at = message.at;
+        self.token_expiry.push_back((message.at, key));
+    }
+
+    /// Finds what a response, an ACK or a RST answers.
+    fn answer(&mut self, message: &mut Message<'_>) {
+        let conversation = message.conversation;
+        let by_id = matches!(message.kind, Type::Ack | Type::Rst);
+        let asked = !message.outgoing;
+        let message_id = if by_id {
+            if message.outgoing {
+                message.id_known = self.heard(conversation, message.message_id);
+            }
+            Some(message.message_id)
+        } else {
+            let key = (conversation, asked, message.token);
+            self.tokens.get(&key).map(|entry| entry.message_id)
+        };
+        if message.code.is_response() {
+            message.token_known = self.tokens_ever.len() >= TOKENS_EVER || self.tokens_ever.contains(&message.token);
+            let repeated = matches!(message.repeat, Repeat::Copy { .. } | Repeat::Ambiguous);
+            let key = (conversation, asked, message.token);
+            if let Some(entry) = self.tokens.get_mut(&key)
+                && !repeated
+            {
+                entry.responses += 1;
+                message.tally = (!entry.observe).then_some((entry.requests, entry.responses));
+            }
+        }
+        let Some(message_id) = message_id else { return };
+        let Some(exchange) = self.exchanges.get_mut(&(conversation, asked, message_id)) else { return };
+        if !by_id && !exchange.request.code.is_request() {
+            return;
+        }
+        message.request = Some(exchange.request);
+        exchange.answered = true;
+        if by_id && message.code.is_response() {
+            message.earlier_answer = exchange.answer;
+            if exchange.answer.is_none() {
+                exchange.answer = Some(Answer {
+                    code: message.code,
+                    bytes: hash::of(message.view.bytes()),
+                    at: message.at,
+                    here: message.here,
+                });
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Duration, timing: &Timing) {
+        let keep = timing.exchange_lifetime.max(timing.non_lifetime) + timing.tolerance * 2;
+        while let Some((at, key)) = self.exchange_expiry.front().copied() {
+            if at + keep > now {
+                break;
+            }
+            self.exchange_expiry.pop_front();
+            if self.exchanges.get(&key).is_some_and(|exchange| exchange.request.at == at) {
+                self.exchanges.remove(&key);
+            }
+        }
+        while let Some((at, key)) = self.token_expiry.front().copied() {
+            if at + keep > now {
+                break;
+            }
+            self.token_expiry.pop_front();
+            if self.tokens.get(&key).is_some_and(|entry| entry.last_at == at) {
+                self.tokens.remove(&key);
+            }
+        }
+    }
+}

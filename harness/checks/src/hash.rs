@@ -1,0 +1,64 @@
+//! A small, fast, seedless hash: runs must be repeatable, and the keys are ours.
+
+use core::hash::{BuildHasherDefault, Hasher};
+use std::collections::{HashMap, HashSet};
+
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Multiplies and folds eight bytes at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Quick(u64);
+
+impl Quick {
+    fn mix(&mut self, word: u64) {
+        let wide = u128::from(self.0 ^ word).wrapping_mul(u128::from(FACTOR));
+        self.0 = (wide as u64) ^ ((wide >> 64) as u64) ^ self.0.rotate_left(23);
+    }
+}
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        // The length keeps trailing zero bytes apart.
+        self.mix(u64::from_le_bytes(last));
+        self.mix(bytes.len() as u64 | 1 << 63);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.mix(number);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+}
+
+/// The hash of some bytes.
+pub(crate) fn of(bytes: &[u8]) -> u64 {
+    let mut hasher = Quick(FACTOR);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// A map that is looked up and never gone through.
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+
+/// A set that is looked up and never gone through.
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Quick>>;

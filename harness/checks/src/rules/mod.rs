@@ -1,0 +1,70 @@
+//! The rules, a file for each layer. Each looks at a message whose place is known already.
+
+mod block;
+mod exchange;
+mod firmware;
+mod format;
+mod image;
+mod liveness;
+mod observe;
+mod registration;
+mod timing;
+
+use crate::context::{Context, Message};
+use crate::report::Report;
+use core::time::Duration;
+use fotaproof_trace::{Datagram, TransferFacts};
+use fotaproof_wire::coap::FormatError;
+
+/// The memory of all rules.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    liveness: liveness::Liveness,
+    block: block::Blocks,
+    image: image::Images,
+    firmware: firmware::Firmware,
+    observe: observe::Observations,
+    registration: registration::Registrations,
+}
+
+impl Rules {
+    /// A datagram of the IUT, before it is dissected.
+    pub(crate) fn on_datagram(&mut self, event: u64, datagram: &Datagram, report: &mut Report) {
+        format::mtu(event, datagram, report);
+    }
+
+    /// Bytes of the IUT that are no message.
+    pub(crate) fn on_malformed(&mut self, event: u64, datagram: &Datagram, error: FormatError, report: &mut Report) {
+        format::malformed(event, datagram, error, report);
+    }
+
+    /// A message that the IUT sent or received. Says whether it begins a new life: a first Register.
+    pub(crate) fn on_message(&mut self, message: &Message<'_>, context: &Context, report: &mut Report) {
+        if message.outgoing {
+            format::lints(message, report);
+            exchange::on_sent(message, report);
+            timing::on_sent(message, report);
+        }
+        self.liveness.on_message(message, context, report);
+        self.block.on_message(message, report);
+        self.observe.on_message(message, report);
+        self.registration.on_message(message, report);
+        let samples = self.firmware.on_message(message, report);
+        self.image.on_message(message, samples, report);
+    }
+
+    /// Something happened to the IUT that no message tells: its state may have changed by other means.
+    pub(crate) fn on_outside_influence(&mut self) {
+        self.firmware.on_outside_influence();
+    }
+
+    /// A transfer began or ended.
+    pub(crate) fn on_transfer(&mut self, event: u64, transfer: &TransferFacts, report: &mut Report) {
+        self.image.on_transfer(event, transfer, report);
+    }
+
+    /// The case ends.
+    pub(crate) fn finish(&mut self, _now: Duration, report: &mut Report) {
+        self.liveness.finish(report);
+    }
+}

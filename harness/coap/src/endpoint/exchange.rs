@@ -1,0 +1,199 @@
+//! Exchanges this endpoint started, and their timers.
+
+use core::{net::SocketAddr, time::Duration};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::seen::Lookup;
+use crate::{ExchangeId, Observer, RequestId, Token};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Request,
+    Notify(Observer),
+    Separate(RequestId),
+    Ping,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for a free place (NSTART) or a free message ID.
+    Queued,
+    /// Sent; an ACK or a response is due.
+    Sent,
+    /// A request with an empty ACK; its response is due.
+    Acknowledged,
+    /// Over; kept for a while for late copies and for sending it again.
+    Finished,
+}
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) peer: SocketAddr,
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    pub(super) confirmable: bool,
+    /// Sent past the queue.
+    pub(super) immediate: bool,
+    pub(super) retransmit: bool,
+    pub(super) message_id: Option<u16>,
+    pub(super) token: Token,
+    /// The message without its message ID, until it is sent.
+    pub(super) draft: Vec<u8>,
+    pub(super) datagram: Bytes,
+    /// Observe option of a request.
+    pub(super) observe: Option<u32>,
+    /// Holds a place in the count of messages in flight.
+    pub(super) counted: bool,
+    pub(super) transmissions: u32,
+    pub(super) retransmissions: u32,
+    pub(super) first_sent: Duration,
+    pub(super) timeout: Duration,
+    pub(super) timer: Option<Duration>,
+    /// More message IDs and tokens of the same exchange; only with quirks.
+    pub(super) other_ids: Vec<(u16, Token)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    map: BTreeMap<ExchangeId, Exchange>,
+    by_message_id: Lookup<(SocketAddr, u16), ExchangeId>,
+    by_token: Lookup<(SocketAddr, Token), ExchangeId>,
+    timers: BTreeSet<(Duration, ExchangeId)>,
+    finished: VecDeque<ExchangeId>,
+    next: u64,
+}
+
+impl Exchanges {
+    pub(super) fn insert(&mut self, exchange: Exchange) -> ExchangeId {
+        let id = ExchangeId(self.next);
+        self.next += 1;
+        self.map.insert(id, exchange);
+        id
+    }
+
+    pub(super) fn get(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.map.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.map.get_mut(&id)
+    }
+
+    /// The newest exchange with this message ID, finished ones included.
+    pub(super) fn with_message_id(&self, peer: SocketAddr, message_id: u16) -> Option<(ExchangeId, &Exchange)> {
+        let id = *self.by_message_id.get(&(peer, message_id))?;
+        self.map.get(&id).map(|exchange| (id, exchange))
+    }
+
+    /// The newest request with this token that is not finished.
+    pub(super) fn with_token(&self, peer: SocketAddr, token: Token) -> Option<(ExchangeId, &Exchange)> {
+        let id = *self.by_token.get(&(peer, token))?;
+        self.map.get(&id).map(|exchange| (id, exchange))
+    }
+
+    /// The oldest exchange with the peer that awaits something.
+    pub(super) fn oldest(&self, peer: SocketAddr) -> Option<ExchangeId> {
+        let waits = |exchange: &Exchange| matches!(exchange.state, State::Sent | State::Acknowledged);
+        self.map
+            .iter()
+            .find(|(_, exchange)| exchange.peer == peer && waits(exchange))
+            .map(|(id, _)| *id)
+    }
+
+    /// Makes the exchange known by its message ID and, if it is a request, by its token.
+    pub(super) fn index(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.map.get(&id) else { return };
+        if let Some(message_id) = exchange.message_id {
+            self.by_message_id.insert((exchange.peer, message_id), id);
+        }
+        if exchange.kind == Kind::Request {
+            self.by_token.insert((exchange.peer, exchange.token), id);
+        }
+    }
+
+    pub(super) fn set_timer(&mut self, id: ExchangeId, at: Option<Duration>) {
+        let Some(exchange) = self.map.get_mut(&id) else { return };
+        if let Some(old) = exchange.timer.take() {
+            self.timers.remove(&(old, id));
+        }
+        if let Some(at) = at {
+            exchange.timer = Some(at);
+            self.timers.insert((at, id));
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer that is due off the exchange.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<ExchangeId> {
+        let &(at, id) = self.timers.first()?;
+        if at > now {
+            return None;
+        }
+        self.set_timer(id, None);
+        Some(id)
+    }
+
+    /// Ends an exchange but keeps it among the last `kept`.
+    pub(super) fn finish(&mut self, id: ExchangeId, kept: usize) {
+        self.set_timer(id, None);
+        let Some(exchange) = self.map.get_mut(&id) else { return };
+        exchange.state = State::Finished;
+        let (peer, token) = (exchange.peer, exchange.token);
+        let others: Vec<Token> = exchange.other_ids.iter().map(|(_, token)| *token).collect();
+        self.drop_token(peer, token, id);
+        for token in others {
+            self.drop_token(peer, token, id);
+        }
+        self.finished.push_back(id);
+        while self.finished.len() > kept {
+            if let Some(old) = self.finished.pop_front()
+                && self
+                    .map
+                    .get(&old)
+                    .is_some_and(|exchange| exchange.state == State::Finished)
+            {
+                self.remove(old);
+            }
+        }
+    }
+
+    /// Forgets an exchange.
+    pub(super) fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
+        self.set_timer(id, None);
+        let exchange = self.map.remove(&id)?;
+        let message_ids = exchange
+            .message_id
+            .into_iter()
+            .chain(exchange.other_ids.iter().map(|(mid, _)| *mid));
+        for message_id in message_ids {
+            if self.by_message_id.get(&(exchange.peer, message_id)) == Some(&id) {
+                self.by_message_id.remove(&(exchange.peer, message_id));
+            }
+        }
+        self.drop_token(exchange.peer, exchange.token, id);
+        for (_, token) in &exchange.other_ids {
+            self.drop_token(exchange.peer, *token, id);
+        }
+        Some(exchange)
+    }
+
+    fn drop_token(&mut self, peer: SocketAddr, token: Token, id: ExchangeId) {
+        if self.by_token.get(&(peer, token)) == Some(&id) {
+            self.by_token.remove(&(peer, token));
+        }
+    }
+
+    /// All exchanges with a peer.
+    pub(super) fn of_peer(&self, peer: SocketAddr) -> Vec<ExchangeId> {
+        self.map
+            .iter()
+            .filter(|(_, exchange)| exchange.peer == peer)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! What a session is given, what it is told, and what it says.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fotaproof_cases::ast::Case;
+use fotaproof_cases::claims::Claims;
+use fotaproof_net::LinkSpec;
+use fotaproof_trace::{Event, Finding, Verdict};
+
+/// A firmware package as the session pushes or serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageImage {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The firmware version that it installs, empty when it installs none.
+    pub version: String,
+    /// The kind, such as `valid` or `corrupt`.
+    pub kind: String,
+}
+
+/// The addresses of the harness's side of the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The reference server.
+    pub server: SocketAddr,
+    /// Another port of the server's host.
+    pub other_port: SocketAddr,
+    /// A host that is no configured server.
+    pub stranger: SocketAddr,
+    /// Repositories with an address of their own.
+    pub repositories: BTreeMap<String, SocketAddr>,
+}
+
+/// Everything that one execution of one case depends on.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The case, one variant of it.
+    pub case: Arc<Case>,
+    /// Its id with the variant.
+    pub id: String,
+    /// Its file, for findings.
+    pub file: String,
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// Name of the IUT.
+    pub iut: String,
+    /// What the IUT claims.
+    pub claims: Claims,
+    /// Version of object 5 that it claims.
+    pub object: (u8, u8),
+    /// Version of LwM2M that it claims.
+    pub lwm2m: (u8, u8),
+    /// Addresses of the harness's side.
+    pub addresses: Addresses,
+    /// Packages by name; `firmware` is the case's own.
+    pub packages: BTreeMap<String, PackageImage>,
+    /// The link.
+    pub link: LinkSpec,
+    /// Name of the network, for the journal.
+    pub network: String,
+    /// Values of parameters such as `stable` and `poll`.
+    pub parameters: BTreeMap<String, String>,
+    /// Findings of grade should and advice fail too.
+    pub strict: bool,
+    /// The IUT runs on a clock of its own: what a timing may be off, each way. Zero in virtual
+    /// time.
+    pub tolerance: Duration,
+    /// Whether packets are told (a capture is written).
+    pub packets: bool,
+    /// The session may start and stop the IUT.
+    pub controls_iut: bool,
+}
+
+/// What a driver tells a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The IUT sent a datagram.
+    Datagram {
+        /// The IUT's address.
+        from: SocketAddr,
+        /// The address of the harness's side that it was sent to.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// Something happened to the IUT.
+    Iut(IutReport),
+    /// The SHA-256 of the image that the IUT holds, in hexadecimal, if it holds one.
+    ImageDigest(Option<String>),
+    /// The run is being interrupted; the session ends at once.
+    Interrupt,
+}
+
+/// What happened to the IUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IutReport {
+    /// It was started.
+    Started,
+    /// It was started again by the driver, as its manifest says.
+    Restarted,
+    /// It ended without being told to.
+    Exited {
+        /// How, in words.
+        status: String,
+    },
+    /// It ended as it was told to.
+    Stopped {
+        /// How, in words.
+        status: String,
+    },
+    /// Its power was cut.
+    PowerCut,
+    /// It could not be started.
+    StartFailed {
+        /// Why.
+        reason: String,
+    },
+    /// It printed a line.
+    Output {
+        /// Whether on standard error.
+        stderr: bool,
+        /// The line.
+        line: String,
+    },
+}
+
+/// What a session asks of its driver.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Give this datagram to the IUT.
+    Transmit {
+        /// From this address of the harness's side.
+        from: SocketAddr,
+        /// To this address of the IUT.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// An event for journal, capture and progress.
+    Event(Arc<Event>),
+    /// Do this to the IUT.
+    Iut(IutCommand),
+    /// Tell the digest of the image that the IUT holds.
+    AskImageDigest,
+    /// The case is over.
+    Done(Box<Outcome>),
+}
+
+/// What is done to the IUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IutCommand {
+    /// Start it on the state that it left.
+    Start,
+    /// Ask it to end.
+    Stop,
+    /// Cut its power.
+    PowerCut,
+    /// End it, wipe its state, start it.
+    Fresh,
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in one line; empty for a plain pass.
+    pub reason: String,
+    /// All findings, in order.
+    pub findings: Vec<Finding>,
+    /// What was noted.
+    pub notes: Vec<String>,
+    /// What was measured, by name, with its unit.
+    pub measurements: Vec<Measurement>,
+    /// How long the case took, in the IUT's time.
+    pub duration: Duration,
+    /// Number of expectations that were judged and held.
+    pub held: u32,
+    /// The IUT never registered.
+    pub never_registered: bool,
+}
+
+/// One measured figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// What was measured.
+    pub name: String,
+    /// The figure.
+    pub value: f64,
+    /// Its unit.
+    pub unit: String,
+}

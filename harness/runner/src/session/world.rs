@@ -1,0 +1,476 @@
+//! The harness's side of the link: the reference server, the repositories, other hosts, and the
+//! link itself.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use fotaproof_lwm2m::repository::{Repository, RepositoryEvent};
+use fotaproof_lwm2m::server::{Server, ServerEvent};
+use fotaproof_net as net;
+use fotaproof_trace::{Datagram, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
+use fotaproof_wire::coap::{BlockValue, MessageView};
+
+use super::config::Addresses;
+
+/// Something that a party of the harness's side tells.
+#[derive(Debug)]
+pub(crate) enum PartyEvent {
+    Server(ServerEvent),
+    Other(ServerEvent),
+    Repository(String, RepositoryEvent),
+}
+
+/// What came out of the world in one turn.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// An event for the stream.
+    Event(EventKind),
+    /// A datagram leaves for the IUT.
+    Transmit { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    /// A datagram of the IUT arrived at a party.
+    Arrived { to: SocketAddr, bytes: Bytes },
+    /// A party tells something.
+    Party(PartyEvent),
+}
+
+/// Which request a response answers, for rules by path or block.
+#[derive(Debug, Default)]
+struct Conversations {
+    by_id: HashMap<(bool, u16), Asked>,
+    by_token: HashMap<(bool, Bytes), Asked>,
+    order: VecDeque<(bool, u16, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    path: Option<String>,
+    block1: Option<net::BlockFacts>,
+    block2: Option<net::BlockFacts>,
+}
+
+impl Conversations {
+    /// Requests remembered; a response comes long before so many others.
+    const KEPT: usize = 512;
+
+    fn asked(&mut self, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
+        let token = Bytes::copy_from_slice(view.token());
+        if self.order.len() >= Self::KEPT
+            && let Some((by, id, token)) = self.order.pop_front()
+        {
+            self.by_id.remove(&(by, id));
+            self.by_token.remove(&(by, token));
+        }
+        self.order.push_back((by_iut, view.message_id(), token.clone()));
+        self.by_id.insert((by_iut, view.message_id()), asked.clone());
+        self.by_token.insert((by_iut, token), asked);
+    }
+
+    fn answered(&self, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
+        self.by_id
+            .get(&(by_iut, view.message_id()))
+            .or_else(|| self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token()))))
+    }
+}
+
+/// The harness's side.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) addresses: Addresses,
+    pub(crate) server: Server,
+    pub(crate) others: BTreeMap<SocketAddr, Server>,
+    pub(crate) repositories: BTreeMap<String, Repository>,
+    pub(crate) link: net::Link,
+    conversations: Conversations,
+    /// The latest datagrams: where they go, and whether the harness sent them wrong on purpose.
+    latest: HashMap<net::DatagramId, (Toward, bool)>,
+    packets: bool,
+    /// Requests of the harness as datagrams, for a later resend.
+    pub(crate) sent: VecDeque<Sent>,
+    out: VecDeque<Turn>,
+    /// Bytes and IP packets that passed the IUT's end, both ways.
+    pub(crate) traffic: Traffic,
+}
+
+/// A request of the harness as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Bytes,
+    pub(crate) block1: Option<u32>,
+}
+
+/// Counts at the IUT's end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) bytes: u64,
+    pub(crate) packets: u64,
+    pub(crate) fragments: u64,
+    pub(crate) datagrams: u64,
+}
+
+impl World {
+    pub(crate) fn new(addresses: Addresses, server: Server, link: net::Link, packets: bool) -> Self {
+        Self {
+            addresses,
+            server,
+            others: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+            link,
+            conversations: Conversations::default(),
+            latest: HashMap::new(),
+            packets,
+            sent: VecDeque::new(),
+            out: VecDeque::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Takes a datagram of the IUT at its end of the link.
+    pub(crate) fn from_iut(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.enter(now, Toward::Server, from, to, bytes, false);
+    }
+
+    /// Sends a datagram of the harness's side past its parties.
+    pub(crate) fn send_past(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes, planned: bool) {
+        self.enter(now, Toward::Iut, from, to, bytes, planned);
+    }
+
+    fn facts(&mut self, toward: Toward, payload: &[u8]) -> net::Facts {
+        let Ok(view) = MessageView::parse(payload) else {
+            return net::Facts::default();
+        };
+        let by_iut = toward == Toward::Server;
+        let code = view.code();
+        let mut block1 = view.block1().ok().flatten().map(block_facts);
+        let mut block2 = view.block2().ok().flatten().map(block_facts);
+        let mut path = None;
+        if code.is_request() {
+            path = Some(view.uri_path());
+            self.conversations.asked(
+                by_iut,
+                &view,
+                Asked {
+                    path: path.clone(),
+                    block1,
+                    block2,
+                },
+            );
+        } else if let Some(asked) = self.conversations.answered(!by_iut, &view) {
+            path.clone_from(&asked.path);
+            block1 = block1.or(asked.block1);
+            block2 = block2.or(asked.block2);
+        }
+        net::Facts {
+            kind: Some(match view.kind() as u8 {
+                0 => net::Kind::Con,
+                1 => net::Kind::Non,
+                2 => net::Kind::Ack,
+                _ => net::Kind::Rst,
+            }),
+            code: Some(code.0),
+            token: Bytes::copy_from_slice(view.token()),
+            message_id: Some(view.message_id()),
+            block1,
+            block2,
+            path,
+            observe: view.observe(),
+        }
+    }
+
+    fn enter(&mut self, now: Duration, toward: Toward, src: SocketAddr, dst: SocketAddr, payload: Bytes, planned: bool) {
+        let facts = self.facts(toward, &payload);
+        if toward == Toward::Iut && facts.is_request() {
+            if self.sent.len() >= 96 {
+                // the first blocks and the latest are what a case asks for again
+                self.sent.remove(16);
+            }
+            self.sent.push_back(Sent {
+                from: src,
+                to: dst,
+                bytes: payload.clone(),
+                block1: facts.block1.map(|block| block.num),
+            });
+        }
+        let (packets, largest) = cut(self.link.spec(), toward, src.is_ipv6(), payload.len());
+        let datagram = self.link.send(
+            now,
+            net::Datagram {
+                toward: toward_net(toward),
+                src,
+                dst,
+                payload: payload.clone(),
+                facts,
+            },
+        );
+        self.latest.insert(datagram, (toward, planned));
+        if let Some(old) = datagram.0.checked_sub(4096) {
+            self.latest.remove(&net::DatagramId(old));
+        }
+        if toward == Toward::Server {
+            self.count(&payload, packets, src.is_ipv6());
+        }
+        self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
+            point: if toward == Toward::Server { Point::Iut } else { Point::Server },
+            toward,
+            datagram: datagram.0,
+            src,
+            dst,
+            payload,
+            packets,
+            largest,
+            altered: false,
+            planned,
+        })));
+    }
+
+    fn count(&mut self, payload: &Bytes, packets: u16, ipv6: bool) {
+        self.traffic.datagrams += 1;
+        self.traffic.packets += u64::from(packets);
+        if packets > 1 {
+            self.traffic.fragments += u64::from(packets);
+        }
+        let header = if ipv6 { 40 } else { 20 };
+        self.traffic.bytes += payload.len() as u64 + 8 + header * u64::from(packets);
+    }
+
+    /// The path of the request that the last datagram was or answered.
+    pub(crate) fn path_of(&self, by_iut: bool, payload: &[u8]) -> Option<String> {
+        let view = MessageView::parse(payload).ok()?;
+        if view.code().is_request() {
+            return Some(view.uri_path());
+        }
+        self.conversations.answered(!by_iut, &view)?.path.clone()
+    }
+
+    /// Does what is due and gives one thing that came of it; `None` when nothing is left.
+    pub(crate) fn turn(&mut self, now: Duration) -> Option<Turn> {
+        loop {
+            if let Some(turn) = self.out.pop_front() {
+                return Some(turn);
+            }
+            if !self.step(now) {
+                return None;
+            }
+        }
+    }
+
+    /// One round over all parts; false when nothing came of it.
+    fn step(&mut self, now: Duration) -> bool {
+        let mut busy = false;
+        // what is due
+        if self.server.poll_deadline().is_some_and(|at| at <= now) {
+            self.server.handle_timeout(now);
+        }
+        for other in self.others.values_mut() {
+            if other.poll_deadline().is_some_and(|at| at <= now) {
+                other.handle_timeout(now);
+            }
+        }
+        for repository in self.repositories.values_mut() {
+            if repository.poll_deadline().is_some_and(|at| at <= now) {
+                repository.handle_timeout(now);
+            }
+        }
+        // what is sent
+        while let Some(transmit) = self.server.poll_transmit() {
+            busy = true;
+            let from = self.addresses.server;
+            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+        }
+        let mut sent = Vec::new();
+        for (address, other) in &mut self.others {
+            while let Some(transmit) = other.poll_transmit() {
+                sent.push((*address, transmit));
+            }
+        }
+        for (name, repository) in &mut self.repositories {
+            let Some(address) = self.addresses.repositories.get(name).copied() else { continue };
+            while let Some(transmit) = repository.poll_transmit() {
+                sent.push((address, transmit));
+            }
+        }
+        for (from, transmit) in sent {
+            busy = true;
+            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+        }
+        // what is told
+        while let Some(event) = self.server.poll_event() {
+            busy = true;
+            self.out.push_back(Turn::Party(match event {
+                ServerEvent::Repository(event) => PartyEvent::Repository("main".to_owned(), event),
+                event => PartyEvent::Server(event),
+            }));
+        }
+        for other in self.others.values_mut() {
+            while let Some(event) = other.poll_event() {
+                busy = true;
+                self.out.push_back(Turn::Party(PartyEvent::Other(event)));
+            }
+        }
+        for (name, repository) in &mut self.repositories {
+            while let Some(event) = repository.poll_event() {
+                busy = true;
+                self.out.push_back(Turn::Party(PartyEvent::Repository(name.clone(), event)));
+            }
+        }
+        // what the link does
+        while let Some(event) = self.link.poll(now) {
+            busy = true;
+            self.link_event(now, event);
+        }
+        busy
+    }
+
+    fn link_event(&mut self, now: Duration, event: net::LinkEvent) {
+        match event {
+            net::LinkEvent::Packet { point, toward, packet, datagram, fragment, bytes, altered, .. } => {
+                if self.packets || fragment.is_some() || altered {
+                    self.out.push_back(Turn::Event(EventKind::Packet(Packet {
+                        point: match point {
+                            net::Point::Iut => Point::Iut,
+                            net::Point::Server => Point::Server,
+                        },
+                        toward: toward_trace(toward),
+                        packet: packet.0,
+                        datagram: datagram.0,
+                        fragment: fragment.map(|f| Fragment {
+                            index: f.index,
+                            offset: f.offset,
+                            more: f.more,
+                        }),
+                        bytes,
+                        altered,
+                    })));
+                }
+            }
+            net::LinkEvent::Fate { packet, datagram, rule, fate, draw, .. } => {
+                if fate == net::Fate::Pass && rule.is_none() && draw.is_none() {
+                    return;
+                }
+                let (fate, reason, delay) = fate_words(&fate);
+                self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
+                    toward: self.latest.get(&datagram).map_or(Toward::Server, |(toward, _)| *toward),
+                    packet: packet.0,
+                    datagram: datagram.0,
+                    rule,
+                    fate,
+                    reason,
+                    delay,
+                    draw,
+                })));
+            }
+            net::LinkEvent::Delivered { toward, datagram, src, dst, payload, packets, largest, altered, .. } => {
+                let planned = self.latest.get(&datagram).is_some_and(|(_, planned)| *planned);
+                let toward = toward_trace(toward);
+                self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
+                    point: if toward == Toward::Server { Point::Server } else { Point::Iut },
+                    toward,
+                    datagram: datagram.0,
+                    src,
+                    dst,
+                    payload: payload.clone(),
+                    packets,
+                    largest,
+                    altered,
+                    planned,
+                })));
+                if toward == Toward::Iut {
+                    self.count(&payload, packets, src.is_ipv6());
+                    self.out.push_back(Turn::Transmit { from: src, to: dst, bytes: payload });
+                } else {
+                    self.out.push_back(Turn::Arrived { to: dst, bytes: payload.clone() });
+                    self.deliver(now, src, dst, &payload);
+                }
+            }
+            net::LinkEvent::Refused { to_sender, mtu, .. } => {
+                self.out.push_back(Turn::Event(EventKind::Note {
+                    text: format!(
+                        "the link told the {} end that the packet is above its MTU of {mtu}",
+                        if to_sender == net::Point::Iut { "IUT's" } else { "server's" }
+                    ),
+                }));
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
+        if dst == self.addresses.server {
+            self.server.handle_datagram(now, src, payload);
+        } else if let Some(other) = self.others.get_mut(&dst) {
+            other.handle_datagram(now, src, payload);
+        } else if let Some(name) =
+            self.addresses.repositories.iter().find(|(_, at)| **at == dst).map(|(name, _)| name.clone())
+            && let Some(repository) = self.repositories.get_mut(&name)
+        {
+            repository.handle_datagram(now, src, payload);
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn poll_deadline(&self) -> Option<Duration> {
+        let others = self.others.values().filter_map(Server::poll_deadline);
+        let repositories = self.repositories.values().filter_map(Repository::poll_deadline);
+        [self.server.poll_deadline(), self.link.poll_deadline()]
+            .into_iter()
+            .flatten()
+            .chain(others)
+            .chain(repositories)
+            .min()
+    }
+}
+
+fn block_facts(block: BlockValue) -> net::BlockFacts {
+    net::BlockFacts {
+        num: block.num,
+        more: block.more,
+        size: block.szx.size() as u16,
+    }
+}
+
+const fn toward_net(toward: Toward) -> net::Toward {
+    match toward {
+        Toward::Iut => net::Toward::Iut,
+        Toward::Server => net::Toward::Server,
+    }
+}
+
+const fn toward_trace(toward: net::Toward) -> Toward {
+    match toward {
+        net::Toward::Iut => Toward::Iut,
+        net::Toward::Server => Toward::Server,
+    }
+}
+
+fn fate_words(fate: &net::Fate) -> (Fate, Option<String>, Option<Duration>) {
+    match fate {
+        net::Fate::Pass => (Fate::Pass, None, None),
+        net::Fate::Dropped(reason) => (Fate::Dropped, Some(format!("{reason:?}").to_ascii_lowercase()), None),
+        net::Fate::Delayed(by) => (Fate::Delayed, None, Some(*by)),
+        net::Fate::Duplicated { gap, .. } => (Fate::Duplicated, None, Some(*gap)),
+        net::Fate::Corrupted { .. } => (Fate::Corrupted, None, None),
+        net::Fate::Truncated(_) => (Fate::Truncated, None, None),
+        net::Fate::Swapped => (Fate::Swapped, None, None),
+        net::Fate::Refused => (Fate::Refused, None, None),
+    }
+}
+
+/// Into how many IP packets a datagram is cut, and the size of the largest.
+fn cut(spec: &net::LinkSpec, toward: Toward, ipv6: bool, payload: usize) -> (u16, u16) {
+    let header = if ipv6 { 40 } else { 20 };
+    let whole = header + 8 + payload;
+    let mtu = usize::from(spec.mtu(toward_net(toward)));
+    let fragments = matches!(spec.oversize, net::Oversize::Fragment | net::Oversize::Filter);
+    if whole <= mtu || !fragments {
+        return (1, u16::try_from(whole).unwrap_or(u16::MAX));
+    }
+    let fragment_header = if ipv6 { 8 } else { 0 };
+    let each = (mtu.saturating_sub(header + fragment_header) & !7).max(8);
+    let count = (8 + payload).div_ceil(each);
+    (
+        u16::try_from(count).unwrap_or(u16::MAX),
+        u16::try_from(header + fragment_header + each).unwrap_or(u16::MAX),
+    )
+}
