@@ -88,6 +88,21 @@ pub enum Verdict {
     Error,
 }
 
+impl Verdict {
+    /// The verdict in the words of the reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotApplicable => "not applicable",
+            Self::NotRun => "not run",
+            Self::Pass => "pass",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One case, or one variant of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseResult {
@@ -232,18 +247,23 @@ impl Totals {
     pub fn of<'a>(cases: impl IntoIterator<Item = &'a CaseResult>) -> Self {
         let mut totals = Self::default();
         for case in cases {
-            let count = match case.verdict {
-                _ if case.expected_failure.is_some() => &mut totals.expected_failures,
-                Verdict::Pass => &mut totals.passed,
-                Verdict::Fail => &mut totals.failed,
-                Verdict::Inconclusive => &mut totals.inconclusive,
-                Verdict::Error => &mut totals.errors,
-                Verdict::NotApplicable => &mut totals.not_applicable,
-                Verdict::NotRun => &mut totals.not_run,
-            };
-            *count += 1;
+            totals.add(case);
         }
         totals
+    }
+
+    /// Counts one more case.
+    pub fn add(&mut self, case: &CaseResult) {
+        let count = match case.verdict {
+            _ if case.expected_failure.is_some() => &mut self.expected_failures,
+            Verdict::Pass => &mut self.passed,
+            Verdict::Fail => &mut self.failed,
+            Verdict::Inconclusive => &mut self.inconclusive,
+            Verdict::Error => &mut self.errors,
+            Verdict::NotApplicable => &mut self.not_applicable,
+            Verdict::NotRun => &mut self.not_run,
+        };
+        *count += 1;
     }
 
     /// Cases that were run.

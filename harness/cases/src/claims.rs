@@ -71,8 +71,21 @@ pub const CLAIMS: &[ClaimInfo] = &[
 
 /// The kinds of package, each also a claim `pkg:KIND`.
 pub const PACKAGE_KINDS: &[&str] = &[
-    "valid", "corrupt", "wrong-type", "too-big", "no-ram", "fail-install", "bad-at-install", "slow-install",
-    "slow-flash", "defer", "older", "unsigned", "tampered", "other-model", "object-dropped",
+    "valid",
+    "corrupt",
+    "wrong-type",
+    "too-big",
+    "no-ram",
+    "fail-install",
+    "bad-at-install",
+    "slow-install",
+    "slow-flash",
+    "defer",
+    "older",
+    "unsigned",
+    "tampered",
+    "other-model",
+    "object-dropped",
 ];
 
 /// What has a version.
@@ -180,7 +193,10 @@ impl Claims {
         {
             let (from, to) = range.split_once("..").unwrap_or((range, range));
             let (Some(from), Some(to)) = (version(from), version(to)) else {
-                return Err(ClaimError::Version { word: range.to_owned(), offset: word.len() - range.len() });
+                return Err(ClaimError::Version {
+                    word: range.to_owned(),
+                    offset: word.len() - range.len(),
+                });
             };
             let all = self.versions.entry(name).or_default();
             for minor in from.1..=to.1 {
@@ -199,7 +215,11 @@ impl Claims {
     pub fn has(&self, word: &str) -> bool {
         word == "any"
             || self.words.contains(word)
-            || !word.contains(':') && self.words.iter().any(|own| own.strip_prefix(word).is_some_and(|rest| rest.starts_with(':')))
+            || !word.contains(':')
+                && self
+                    .words
+                    .iter()
+                    .any(|own| own.strip_prefix(word).is_some_and(|rest| rest.starts_with(':')))
     }
 
     /// The highest claimed version of `object` or `lwm2m`.
@@ -221,15 +241,23 @@ impl Claims {
 }
 
 fn known(word: &str, offset: usize) -> Result<(), ClaimError> {
-    let group = CLAIMS.iter().any(|claim| claim.word.split_once(':').is_some_and(|(prefix, _)| prefix == word));
-    let kind = word.strip_prefix("pkg:").is_some_and(|kind| PACKAGE_KINDS.contains(&kind));
+    let group = CLAIMS
+        .iter()
+        .any(|claim| claim.word.split_once(':').is_some_and(|(prefix, _)| prefix == word));
+    let kind = word
+        .strip_prefix("pkg:")
+        .is_some_and(|kind| PACKAGE_KINDS.contains(&kind));
     if word == "any" || word == "pkg" || group || kind || CLAIMS.iter().any(|claim| claim.word == word) {
         return Ok(());
     }
     let all = words();
     let near: Vec<&str> = all.iter().map(String::as_str).collect();
     let help = suggest(word, &near);
-    Err(ClaimError::Unknown { word: word.to_owned(), offset, help })
+    Err(ClaimError::Unknown {
+        word: word.to_owned(),
+        offset,
+        help,
+    })
 }
 
 /// An expression over claims.
@@ -280,7 +308,10 @@ impl ClaimExpr {
         let expr = parser.any()?;
         parser.space();
         if parser.at < text.len() {
-            return Err(ClaimError::Syntax { expected: "`|`, `&` or the end", offset: parser.at });
+            return Err(ClaimError::Syntax {
+                expected: "`|`, `&` or the end",
+                offset: parser.at,
+            });
         }
         Ok(expr)
     }
@@ -290,7 +321,11 @@ impl ClaimExpr {
     pub fn holds(&self, claims: &Claims) -> bool {
         match self {
             Self::Word(word) => claims.has(word),
-            Self::Version { name, comparison, version } => claims.versions.get(name).is_some_and(|all| {
+            Self::Version {
+                name,
+                comparison,
+                version,
+            } => claims.versions.get(name).is_some_and(|all| {
                 all.iter().any(|own| match comparison {
                     Comparison::Equal => own == version,
                     Comparison::AtLeast => own >= version,
@@ -355,7 +390,11 @@ impl Parser<'_> {
         while self.eat('|') {
             all.push(self.all()?);
         }
-        Ok(if all.len() > 1 { ClaimExpr::Any(all) } else { all.remove(0) })
+        Ok(if all.len() > 1 {
+            ClaimExpr::Any(all)
+        } else {
+            all.remove(0)
+        })
     }
 
     fn all(&mut self) -> Result<ClaimExpr, ClaimError> {
@@ -364,20 +403,30 @@ impl Parser<'_> {
         while self.eat('&') {
             all.push(self.one()?);
         }
-        Ok(if all.len() > 1 { ClaimExpr::All(all) } else { all.remove(0) })
+        Ok(if all.len() > 1 {
+            ClaimExpr::All(all)
+        } else {
+            all.remove(0)
+        })
     }
 
     fn one(&mut self) -> Result<ClaimExpr, ClaimError> {
         self.depth += 1;
         if self.depth > 32 {
-            return Err(ClaimError::Syntax { expected: "fewer levels of parentheses", offset: self.at });
+            return Err(ClaimError::Syntax {
+                expected: "fewer levels of parentheses",
+                offset: self.at,
+            });
         }
         let expr = if self.eat('!') {
             ClaimExpr::Not(Box::new(self.one()?))
         } else if self.eat('(') {
             let inner = self.any()?;
             if !self.eat(')') {
-                return Err(ClaimError::Syntax { expected: "`)`", offset: self.at });
+                return Err(ClaimError::Syntax {
+                    expected: "`)`",
+                    offset: self.at,
+                });
             }
             inner
         } else {
@@ -391,10 +440,15 @@ impl Parser<'_> {
         self.space();
         let offset = self.at;
         let rest = &self.text[offset..];
-        let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-:+._".contains(c))).unwrap_or(rest.len());
+        let len = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "-:+._".contains(c)))
+            .unwrap_or(rest.len());
         let word = &rest[..len];
         if word.is_empty() {
-            return Err(ClaimError::Syntax { expected: "a claim such as push or object>=1.1", offset });
+            return Err(ClaimError::Syntax {
+                expected: "a claim such as push or object>=1.1",
+                offset,
+            });
         }
         self.at += len;
         self.space();
@@ -408,26 +462,42 @@ impl Parser<'_> {
         let after = &self.text[self.at..];
         let Some((sign, comparison)) = operators.into_iter().find(|(sign, _)| after.starts_with(sign)) else {
             if VERSIONED.contains(&word) {
-                return Err(ClaimError::Syntax { expected: "a comparison such as >=1.1 after object or lwm2m", offset: self.at });
+                return Err(ClaimError::Syntax {
+                    expected: "a comparison such as >=1.1 after object or lwm2m",
+                    offset: self.at,
+                });
             }
             known(word, offset)?;
             return Ok(ClaimExpr::Word(word.to_owned()));
         };
         let Some(name) = VERSIONED.iter().copied().find(|name| *name == word) else {
             let help = suggest(word, &VERSIONED);
-            return Err(ClaimError::Unknown { word: word.to_owned(), offset, help });
+            return Err(ClaimError::Unknown {
+                word: word.to_owned(),
+                offset,
+                help,
+            });
         };
         self.at += sign.len();
         self.space();
         let offset = self.at;
         let rest = &self.text[offset..];
-        let len = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let len = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(rest.len());
         let text = &rest[..len];
         let Some(version) = version(text) else {
-            return Err(ClaimError::Version { word: text.to_owned(), offset });
+            return Err(ClaimError::Version {
+                word: text.to_owned(),
+                offset,
+            });
         };
         self.at += len;
-        Ok(ClaimExpr::Version { name, comparison, version })
+        Ok(ClaimExpr::Version {
+            name,
+            comparison,
+            version,
+        })
     }
 }
 
@@ -436,18 +506,47 @@ mod tests {
     use super::*;
 
     fn claims() -> Claims {
-        Claims::new(["push", "pull:coap", "object=1.1", "lwm2m=1.0..1.1", "pkg:corrupt", "hook:digest"]).unwrap()
+        Claims::new([
+            "push",
+            "pull:coap",
+            "object=1.1",
+            "lwm2m=1.0..1.1",
+            "pkg:corrupt",
+            "hook:digest",
+        ])
+        .unwrap()
     }
 
     #[test]
     fn words_versions_and_operators() {
         for yes in [
-            "any", "push", "pull", "pull:coap", "object=1.1", "object>=1.1", "object<1.2", "lwm2m=1.0", "lwm2m>=1.1",
-            "pkg:valid", "pkg:corrupt", "hook:digest | send", "push & !send", "!(send | queue)",
+            "any",
+            "push",
+            "pull",
+            "pull:coap",
+            "object=1.1",
+            "object>=1.1",
+            "object<1.2",
+            "lwm2m=1.0",
+            "lwm2m>=1.1",
+            "pkg:valid",
+            "pkg:corrupt",
+            "hook:digest | send",
+            "push & !send",
+            "!(send | queue)",
         ] {
             assert_eq!(evaluate(yes, &claims()), Ok(true), "{yes}");
         }
-        for no in ["send", "pull:http", "object>=1.2", "object=1.0", "lwm2m>1.1", "!push", "push & send", "pkg:older"] {
+        for no in [
+            "send",
+            "pull:http",
+            "object>=1.2",
+            "object=1.0",
+            "lwm2m>1.1",
+            "!push",
+            "push & send",
+            "pkg:older",
+        ] {
             assert_eq!(evaluate(no, &claims()), Ok(false), "{no}");
         }
     }
@@ -464,10 +563,19 @@ mod tests {
         let error = ClaimExpr::parse("push | pul:coap").unwrap_err();
         assert_eq!(error.offset(), 7);
         assert!(error.help().unwrap().contains("did you mean `pull:coap`?"));
-        assert!(matches!(ClaimExpr::parse("object>=one"), Err(ClaimError::Version { .. })));
+        assert!(matches!(
+            ClaimExpr::parse("object>=one"),
+            Err(ClaimError::Version { .. })
+        ));
         assert!(matches!(ClaimExpr::parse("object"), Err(ClaimError::Syntax { .. })));
-        assert!(matches!(ClaimExpr::parse("push |"), Err(ClaimError::Syntax { offset: 6, .. })));
-        assert!(matches!(ClaimExpr::parse("push send"), Err(ClaimError::Syntax { offset: 5, .. })));
+        assert!(matches!(
+            ClaimExpr::parse("push |"),
+            Err(ClaimError::Syntax { offset: 6, .. })
+        ));
+        assert!(matches!(
+            ClaimExpr::parse("push send"),
+            Err(ClaimError::Syntax { offset: 5, .. })
+        ));
         assert!(matches!(ClaimExpr::parse(""), Err(ClaimError::Syntax { .. })));
         assert!(ClaimExpr::parse(&"!".repeat(500)).is_err());
         assert!(Claims::new(["pussh"]).is_err());

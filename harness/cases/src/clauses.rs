@@ -87,7 +87,11 @@ impl ClauseCatalogue {
                 problems.extend(more);
             }
         }
-        if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(catalogue)
+        } else {
+            Err(problems)
+        }
     }
 
     /// Adds one file of clauses.
@@ -97,8 +101,11 @@ impl ClauseCatalogue {
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), Vec<Problem>> {
         let sources = Sources::one(name, text);
         let root = parse(0, text).map_err(|mistake| vec![sources.problem(mistake)])?;
-        let entries: Vec<ClauseEntry> = from_node_thorough(&root)
-            .map_err(|all| all.into_iter().map(|mistake| sources.problem(mistake)).collect::<Vec<_>>())?;
+        let entries: Vec<ClauseEntry> = from_node_thorough(&root).map_err(|all| {
+            all.into_iter()
+                .map(|mistake| sources.problem(mistake))
+                .collect::<Vec<_>>()
+        })?;
         let mut problems = Vec::new();
         for entry in entries {
             let id = entry.id.value.clone();
@@ -110,7 +117,11 @@ impl ClauseCatalogue {
                 text: entry.text.split_whitespace().collect::<Vec<_>>().join(" "),
             };
             if self.clauses.insert(id.clone(), clause).is_some() {
-                let mistake = crate::problem::Mistake::new("duplicate-clause", entry.id.pos.into(), format!("the clause `{id}` stands in the catalogue twice"));
+                let mistake = crate::problem::Mistake::new(
+                    "duplicate-clause",
+                    entry.id.pos.into(),
+                    format!("the clause `{id}` stands in the catalogue twice"),
+                );
                 problems.push(sources.problem(mistake));
             }
         }
@@ -136,7 +147,13 @@ impl ClauseCatalogue {
         if found.is_empty()
             && let Some((document, _)) = id.split_once('/')
         {
-            found = self.clauses.keys().map(String::as_str).filter(|known| known.starts_with(document)).take(6).collect();
+            found = self
+                .clauses
+                .keys()
+                .map(String::as_str)
+                .filter(|known| known.starts_with(document))
+                .take(6)
+                .collect();
         }
         found
     }

@@ -6,6 +6,7 @@
 //! called [`Many::NAME`] gets a list in any case: one value counts as a list of one.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::{BorrowedStrDeserializer, U64Deserializer};
 use serde::de::{
@@ -23,7 +24,7 @@ use crate::words::{nearest, suggest};
 /// # Errors
 /// The first thing that does not fit the type.
 pub fn from_node<T: DeserializeOwned>(node: &Node) -> Result<T, Mistake> {
-    T::deserialize(NodeDe(node)).map_err(|error| error.into_mistake(node.pos))
+    decode(PhantomData::<T>, node).map_err(|error| error.into_mistake(node.pos))
 }
 
 /// Decodes a node and goes on after an unknown key, so that a file with three misspelt keys is
@@ -48,6 +49,8 @@ pub fn from_node_thorough<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Mis
         }
         match from_node::<T>(&rest) {
             Ok(_) => return Err(mistakes),
+            // Most likely one of the unknown keys was meant to be the missing one.
+            Err(next) if next.code == "missing-key" => return Err(mistakes),
             Err(next) => mistake = next,
         }
     }
@@ -79,7 +82,13 @@ struct DeError {
 
 impl DeError {
     fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { pos: None, message: message.into(), label: String::new(), help: None, code }
+        Self {
+            pos: None,
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            code,
+        }
     }
 
     fn label(mut self, label: impl Into<String>) -> Self {
@@ -117,17 +126,26 @@ impl de::Error for DeError {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new("type", format!("expected {}, found {}", expectation(expected), found(unexpected)))
-            .label("this does not fit here")
+        Self::new(
+            "type",
+            format!("expected {}, found {}", expectation(expected), found(unexpected)),
+        )
+        .label("this does not fit here")
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new("value", format!("expected {}, found {}", expectation(expected), found(unexpected)))
-            .label("out of range")
+        Self::new(
+            "value",
+            format!("expected {}, found {}", expectation(expected), found(unexpected)),
+        )
+        .label("out of range")
     }
 
     fn invalid_length(len: usize, expected: &dyn Expected) -> Self {
-        Self::new("length", format!("expected {}, found {len} values", expectation(expected)))
+        Self::new(
+            "length",
+            format!("expected {}, found {len} values", expectation(expected)),
+        )
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -189,6 +207,12 @@ fn found(unexpected: Unexpected<'_>) -> String {
     }
 }
 
+/// Decodes a node. A type that reads a text and refuses it afterwards raises its error outside of
+/// the node's deserialiser: the place is filled in here.
+fn decode<'a, T: DeserializeSeed<'a>>(seed: T, node: &'a Node) -> Result<T::Value, DeError> {
+    NodeDe(node).here(seed.deserialize(NodeDe(node)))
+}
+
 struct NodeDe<'a>(&'a Node);
 
 impl<'a> NodeDe<'a> {
@@ -216,16 +240,20 @@ impl<'a> NodeDe<'a> {
         // `{name}` without quotes is a mapping to YAML: the most common slip of the language.
         let placeholder = match &self.0.kind {
             Kind::Map(entries) => match entries.as_slice() {
-                [(key, value)] if value.is_null() => {
-                    Some(format!("a placeholder must stand in quotes: \"{{{}}}\"", brief(&key.text)))
-                }
+                [(key, value)] if value.is_null() => Some(format!(
+                    "a placeholder must stand in quotes: \"{{{}}}\"",
+                    brief(&key.text)
+                )),
                 _ => None,
             },
             Kind::Scalar { .. } | Kind::Seq(_) => None,
         };
-        self.here(Err(DeError::new("type", format!("expected {expected}, found {}", self.0.describe()))
-            .label("this does not fit here")
-            .help(placeholder)))
+        self.here(Err(DeError::new(
+            "type",
+            format!("expected {expected}, found {}", self.0.describe()),
+        )
+        .label("this does not fit here")
+        .help(placeholder)))
     }
 
     fn plain(&self) -> Option<&'a str> {
@@ -250,7 +278,11 @@ impl<'a> NodeDe<'a> {
     }
 
     fn float<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, DeError> {
-        match self.plain().and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite()) {
+        match self
+            .plain()
+            .and_then(|text| text.parse::<f64>().ok())
+            .filter(|number| number.is_finite())
+        {
             Some(number) => {
                 let result = visitor.visit_f64(number);
                 self.here(result)
@@ -263,7 +295,9 @@ impl<'a> NodeDe<'a> {
 /// The word that was meant, when the message names the words that would fit.
 fn meant(message: &str, text: &str) -> Option<String> {
     let wanted = message.split(", found ").next()?;
-    let words = wanted.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).filter(|word| word.len() > 2);
+    let words = wanted
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.len() > 2);
     let text = text.trim_end_matches('?');
     let near = nearest(text, words)?;
     (near != text).then(|| format!("did you mean `{near}`?"))
@@ -349,11 +383,19 @@ impl<'de> Deserializer<'de> for NodeDe<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.0.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        if self.0.is_null() { visitor.visit_unit() } else { self.unfit(&visitor) }
+        if self.0.is_null() {
+            visitor.visit_unit()
+        } else {
+            self.unfit(&visitor)
+        }
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DeError> {
@@ -406,7 +448,10 @@ impl<'de> Deserializer<'de> for NodeDe<'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         match &self.0.kind {
             Kind::Map(entries) => {
-                let result = visitor.visit_map(Entries { entries: entries.iter(), value: None });
+                let result = visitor.visit_map(Entries {
+                    entries: entries.iter(),
+                    value: None,
+                });
                 self.here(result)
             }
             Kind::Scalar { .. } | Kind::Seq(_) => self.unfit_words("a mapping"),
@@ -440,11 +485,17 @@ impl<'de> Deserializer<'de> for NodeDe<'de> {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         let result = match &self.0.kind {
-            Kind::Scalar { text, .. } if !self.0.is_null() => {
-                visitor.visit_enum(Variant { word: text, pos: self.0.pos, value: None })
-            }
+            Kind::Scalar { text, .. } if !self.0.is_null() => visitor.visit_enum(Variant {
+                word: text,
+                pos: self.0.pos,
+                value: None,
+            }),
             Kind::Map(entries) => match entries.as_slice() {
-                [(key, value)] => visitor.visit_enum(Variant { word: &key.text, pos: key.pos, value: Some(value) }),
+                [(key, value)] => visitor.visit_enum(Variant {
+                    word: &key.text,
+                    pos: key.pos,
+                    value: Some(value),
+                }),
                 _ => {
                     let message = format!("expected one key, found {}", entries.len());
                     let words: Vec<String> = variants.iter().map(|word| format!("`{word}`")).collect();
@@ -469,7 +520,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = DeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
-        self.0.next().map(|node| seed.deserialize(NodeDe(node))).transpose()
+        self.0.next().map(|node| decode(seed, node)).transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -494,7 +545,7 @@ impl<'de> SeqAccess<'de> for AtAccess<'de> {
             3 => u64::from(pos.len),
             4 => {
                 self.step = 5;
-                return seed.deserialize(NodeDe(self.node)).map(Some);
+                return decode(seed, self.node).map(Some);
             }
             _ => return Ok(None),
         };
@@ -529,7 +580,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DeError> {
         match self.value.take() {
-            Some(value) => seed.deserialize(NodeDe(value)),
+            Some(value) => decode(seed, value),
             None => Err(DeError::custom("a value was asked for before its key")),
         }
     }
@@ -597,7 +648,14 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
             error.pos.get_or_insert(self.pos);
             error
         })?;
-        Ok((value, VariantValue { word: self.word, pos: self.pos, value: self.value }))
+        Ok((
+            value,
+            VariantValue {
+                word: self.word,
+                pos: self.pos,
+                value: self.value,
+            },
+        ))
     }
 }
 
@@ -633,18 +691,104 @@ impl<'de> VariantAccess<'de> for VariantValue<'de> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DeError> {
-        seed.deserialize(self.needed()?)
+        decode(seed, self.needed()?.0)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, DeError> {
         self.needed()?.deserialize_tuple(len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, DeError> {
         self.needed()?.deserialize_struct("", fields, visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::ast::{CodeMatch, Span, StateName};
+    use crate::node::parse;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct Sample {
+        code: Option<At<Many<CodeMatch>>>,
+        #[serde(default)]
+        states: Vec<StateName>,
+        within: Option<Span>,
+        kind: Option<Shape>,
+        count: Option<u8>,
+        name: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "kebab-case")]
+    enum Shape {
+        Plain,
+        Sized(u16),
+        Full { width: u16 },
+    }
+
+    fn read(text: &str) -> Result<Sample, Mistake> {
+        from_node(&parse(3, text).unwrap())
+    }
+
+    #[test]
+    fn one_value_counts_as_a_list_of_one_and_keeps_its_place() {
+        let one = read("code: 5.00\n").unwrap().code.unwrap();
+        assert_eq!((one.pos.line, one.pos.column, one.pos.len), (1, 7, 4));
+        assert_eq!(*one.value, [CodeMatch::Exact(0xa0)]);
+        assert_eq!(Place::from(one.pos).file, 3, "the file rides along");
+        let two = read("code: [2.04, 4.xx]\n").unwrap().code.unwrap();
+        assert_eq!(*two.value, [CodeMatch::Exact(0x44), CodeMatch::Class(4)]);
+    }
+
+    #[test]
+    fn the_shapes_of_an_enum() {
+        assert_eq!(read("kind: plain\n").unwrap().kind, Some(Shape::Plain));
+        assert_eq!(read("kind: {sized: 0x10}\n").unwrap().kind, Some(Shape::Sized(16)));
+        assert_eq!(
+            read("kind: {full: {width: 1}}\n").unwrap().kind,
+            Some(Shape::Full { width: 1 })
+        );
+        assert_eq!(read("kind: sized\n").unwrap_err().code, "missing-value");
+        assert_eq!(read("kind: {plain: 1, sized: 2}\n").unwrap_err().code, "length");
+        assert_eq!(
+            read("kind: {plain: 1}\n").unwrap_err().message,
+            "`plain` takes no value"
+        );
+        assert!(read("kind: plane\n").unwrap_err().help.unwrap().contains("`plain`"));
+    }
+
+    #[test]
+    fn numbers_just_fit_or_just_do_not() {
+        assert_eq!(read("count: 255\n").unwrap().count, Some(255));
+        assert_eq!(
+            read("count: 256\n").unwrap_err().message,
+            "expected a whole number from 0 to 255, found `256`"
+        );
+        assert_eq!(read("count: -1\n").unwrap_err().code, "value");
+        assert_eq!(
+            read("count: \"7\"\n").unwrap_err().code,
+            "type",
+            "a quoted number is a text"
+        );
+    }
+
+    #[test]
+    fn a_plain_number_is_a_fine_text_but_nothing_is_not() {
+        assert_eq!(read("name: 1.0\n").unwrap().name.as_deref(), Some("1.0"));
+        assert_eq!(read("name: true\n").unwrap().name.as_deref(), Some("true"));
+        assert_eq!(read("name:\n").unwrap().name, None);
+        assert_eq!(read("name: \"\"\n").unwrap().name.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn the_place_is_that_of_the_item_and_the_word_that_was_meant_is_named() {
+        let mistake = read("states: [idle, downloadin]\n").unwrap_err();
+        assert_eq!((mistake.pos.column, mistake.pos.len), (16, 10));
+        assert_eq!(mistake.help.as_deref(), Some("did you mean `downloading`?"));
     }
 }

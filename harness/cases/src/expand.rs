@@ -29,21 +29,81 @@ pub struct ParameterInfo {
 
 /// All parameters with their defaults. Times are the IUT's time.
 pub const PARAMETERS: &[ParameterInfo] = &[
-    ParameterInfo { name: "reboot", default: "300s", meaning: "from the Execute of Update to the registration of the new firmware, at most" },
-    ParameterInfo { name: "registration", default: "60s", meaning: "from the start of the IUT to its registration, at most" },
-    ParameterInfo { name: "download", default: "600s", meaning: "for a whole push or pull of the default package, at most" },
-    ParameterInfo { name: "first-get", default: "60s", meaning: "from the Write of the Package URI to the first GET, at most" },
-    ParameterInfo { name: "failure", default: "300s", meaning: "until a failed download or installation shows in Update Result, at most" },
-    ParameterInfo { name: "install", default: "120s", meaning: "for the installation of a package, without the reboot, at most" },
-    ParameterInfo { name: "verify", default: "30s", meaning: "from the last block to the state Downloaded or a failure, at most" },
-    ParameterInfo { name: "stable", default: "5s", meaning: "how long a pair of State and Update Result has to stay to count as the end" },
-    ParameterInfo { name: "notify", default: "10s", meaning: "from a change to its notification, at most" },
-    ParameterInfo { name: "quiet", default: "30s", meaning: "how long to listen for what must not be sent" },
-    ParameterInfo { name: "forget", default: "300s", meaning: "after which an IUT gives up an unfinished body" },
-    ParameterInfo { name: "register-again", default: "600s", meaning: "from the return of the link to the next registration, at most" },
-    ParameterInfo { name: "tolerance", default: "300ms", meaning: "what the timers of the IUT may be off" },
-    ParameterInfo { name: "block", default: "512", meaning: "block size of pushes" },
-    ParameterInfo { name: "lifetime", default: "86400", meaning: "registration lifetime in seconds" },
+    ParameterInfo {
+        name: "reboot",
+        default: "300s",
+        meaning: "from the Execute of Update to the registration of the new firmware, at most",
+    },
+    ParameterInfo {
+        name: "registration",
+        default: "60s",
+        meaning: "from the start of the IUT to its registration, at most",
+    },
+    ParameterInfo {
+        name: "download",
+        default: "600s",
+        meaning: "for a whole push or pull of the default package, at most",
+    },
+    ParameterInfo {
+        name: "first-get",
+        default: "60s",
+        meaning: "from the Write of the Package URI to the first GET, at most",
+    },
+    ParameterInfo {
+        name: "failure",
+        default: "300s",
+        meaning: "until a failed download or installation shows in Update Result, at most",
+    },
+    ParameterInfo {
+        name: "install",
+        default: "120s",
+        meaning: "for the installation of a package, without the reboot, at most",
+    },
+    ParameterInfo {
+        name: "verify",
+        default: "30s",
+        meaning: "from the last block to the state Downloaded or a failure, at most",
+    },
+    ParameterInfo {
+        name: "stable",
+        default: "5s",
+        meaning: "how long a pair of State and Update Result has to stay to count as the end",
+    },
+    ParameterInfo {
+        name: "notify",
+        default: "10s",
+        meaning: "from a change to its notification, at most",
+    },
+    ParameterInfo {
+        name: "quiet",
+        default: "30s",
+        meaning: "how long to listen for what must not be sent",
+    },
+    ParameterInfo {
+        name: "forget",
+        default: "300s",
+        meaning: "after which an IUT gives up an unfinished body",
+    },
+    ParameterInfo {
+        name: "register-again",
+        default: "600s",
+        meaning: "from the return of the link to the next registration, at most",
+    },
+    ParameterInfo {
+        name: "tolerance",
+        default: "300ms",
+        meaning: "what the timers of the IUT may be off",
+    },
+    ParameterInfo {
+        name: "block",
+        default: "512",
+        meaning: "block size of pushes",
+    },
+    ParameterInfo {
+        name: "lifetime",
+        default: "86400",
+        meaning: "registration lifetime in seconds",
+    },
 ];
 
 /// The values of the parameters in a run.
@@ -61,7 +121,12 @@ impl Default for Parameters {
 /// The parameters with nothing but their defaults.
 #[must_use]
 pub fn default_parameters() -> Parameters {
-    Parameters { values: PARAMETERS.iter().map(|p| (p.name.to_owned(), p.default.to_owned())).collect() }
+    Parameters {
+        values: PARAMETERS
+            .iter()
+            .map(|p| (p.name.to_owned(), p.default.to_owned()))
+            .collect(),
+    }
 }
 
 impl Parameters {
@@ -110,7 +175,11 @@ impl Variant {
         if self.values.is_empty() {
             return None;
         }
-        let parts: Vec<String> = self.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let parts: Vec<String> = self
+            .values
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         Some(parts.join(","))
     }
 }
@@ -134,22 +203,38 @@ pub fn expand(root: &Node, parameters: &Parameters) -> Result<Vec<Variant>, Vec<
     let mut seen = BTreeSet::new();
     let mut variants = Vec::with_capacity(scopes.len());
     for scope in scopes {
-        let values: Vec<(String, String)> =
-            scope.iter().map(|(name, node)| (name.clone(), letters(node).unwrap_or_default())).collect();
+        let values: Vec<(String, String)> = scope
+            .iter()
+            .map(|(name, node)| (name.clone(), letters(node).unwrap_or_default()))
+            .collect();
         if !seen.insert(values.clone()) {
             let pos = root.entry("for").map_or(root.pos, |(key, _)| key.pos);
             let list: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
             return Err(vec![
-                Mistake::new("for", pos, format!("two variants have the same name [{}]", list.join(",")))
-                    .help("take the repeated value out of the list"),
+                Mistake::new(
+                    "for",
+                    pos,
+                    format!("two variants have the same name [{}]", list.join(",")),
+                )
+                .help("take the repeated value out of the list"),
             ]);
         }
-        let mut work = Work { scope, parameters, used: BTreeSet::new(), mistakes: Vec::new(), nodes: 0 };
+        let mut work = Work {
+            scope,
+            parameters,
+            used: BTreeSet::new(),
+            mistakes: Vec::new(),
+            nodes: 0,
+        };
         let root = work.top(root);
         if !work.mistakes.is_empty() {
             return Err(work.mistakes);
         }
-        variants.push(Variant { values, root, parameters: work.used });
+        variants.push(Variant {
+            values,
+            root,
+            parameters: work.used,
+        });
     }
     Ok(variants)
 }
@@ -187,7 +272,9 @@ fn letters(node: &Node) -> Option<String> {
 
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
 }
 
 /// All combinations of the lists of a `for` or `each` block.
@@ -196,9 +283,13 @@ fn products(key: &Key, node: &Node, outer: &[(String, Node)], parameters: &Param
     let code = if word == "for" { "for" } else { "each" };
     let example = format!("write `{word}: {{block: [64, 512]}}`");
     let Kind::Map(entries) = &node.kind else {
-        return Err(Mistake::new(code, node.pos, format!("`{word}` expects names with lists, found {}", node.describe()))
-            .label("this does not fit here")
-            .help(example));
+        return Err(Mistake::new(
+            code,
+            node.pos,
+            format!("`{word}` expects names with lists, found {}", node.describe()),
+        )
+        .label("this does not fit here")
+        .help(example));
     };
     if entries.is_empty() {
         return Err(Mistake::new(code, node.pos, format!("`{word}` is empty")).help(example));
@@ -206,30 +297,53 @@ fn products(key: &Key, node: &Node, outer: &[(String, Node)], parameters: &Param
     let mut scopes: Vec<Scope> = vec![Scope::new()];
     for (name, list) in entries {
         if !is_name(&name.text) {
-            return Err(Mistake::new(code, name.pos, format!("`{}` is no name", brief(&name.text)))
-                .label("lower-case letters, digits and dashes"));
+            return Err(
+                Mistake::new(code, name.pos, format!("`{}` is no name", brief(&name.text)))
+                    .label("lower-case letters, digits and dashes"),
+            );
         }
         if outer.iter().any(|(taken, _)| *taken == name.text) {
-            return Err(Mistake::new(code, name.pos, format!("`{}` is already a name out here", brief(&name.text))));
+            return Err(Mistake::new(
+                code,
+                name.pos,
+                format!("`{}` is already a name out here", brief(&name.text)),
+            ));
         }
         let items = match &list.kind {
             Kind::Seq(items) if !items.is_empty() => items,
             Kind::Seq(_) => {
-                return Err(Mistake::new(code, list.pos, format!("the list of `{}` is empty", name.text)).help(example));
+                return Err(
+                    Mistake::new(code, list.pos, format!("the list of `{}` is empty", name.text)).help(example),
+                );
             }
             Kind::Scalar { .. } | Kind::Map(_) => {
-                return Err(Mistake::new(code, list.pos, format!("`{}` expects a list, found {}", name.text, list.describe()))
-                    .label("this does not fit here")
-                    .help(example));
+                return Err(Mistake::new(
+                    code,
+                    list.pos,
+                    format!("`{}` expects a list, found {}", name.text, list.describe()),
+                )
+                .label("this does not fit here")
+                .help(example));
             }
         };
         let mut values = Vec::with_capacity(items.len());
         for item in items {
-            if word == "for" && letters(item).is_none_or(|text| text.is_empty() || text.contains(['[', ']', ',', '\n'])) {
-                return Err(Mistake::new(code, item.pos, "a value of `for` names the variant: a word or number, without , [ ]")
-                    .label(format!("found {}", item.describe())));
+            if word == "for" && letters(item).is_none_or(|text| text.is_empty() || text.contains(['[', ']', ',', '\n']))
+            {
+                return Err(Mistake::new(
+                    code,
+                    item.pos,
+                    "a value of `for` names the variant: a word or number, without , [ ]",
+                )
+                .label(format!("found {}", item.describe())));
             }
-            let mut work = Work { scope: outer.to_vec(), parameters, used: BTreeSet::new(), mistakes: Vec::new(), nodes: 0 };
+            let mut work = Work {
+                scope: outer.to_vec(),
+                parameters,
+                used: BTreeSet::new(),
+                mistakes: Vec::new(),
+                nodes: 0,
+            };
             let value = work.node(item);
             if let Some(mistake) = work.mistakes.into_iter().next() {
                 return Err(mistake);
@@ -237,7 +351,11 @@ fn products(key: &Key, node: &Node, outer: &[(String, Node)], parameters: &Param
             values.push(value);
         }
         if scopes.len().saturating_mul(values.len()) > 10_000 {
-            return Err(Mistake::new(code, name.pos, format!("`{word}` makes more than 10000 combinations")));
+            return Err(Mistake::new(
+                code,
+                name.pos,
+                format!("`{word}` makes more than 10000 combinations"),
+            ));
         }
         scopes = scopes
             .iter()
@@ -270,18 +388,29 @@ impl Work<'_> {
         let entries = entries
             .iter()
             .map(|(key, value)| {
-                let value = if key.text == "for" { value.clone() } else { self.node(value) };
+                let value = if key.text == "for" {
+                    value.clone()
+                } else {
+                    self.node(value)
+                };
                 (key.clone(), value)
             })
             .collect();
-        Node { pos: root.pos, kind: Kind::Map(entries) }
+        Node {
+            pos: root.pos,
+            kind: Kind::Map(entries),
+        }
     }
 
     fn node(&mut self, node: &Node) -> Node {
         self.nodes += 1;
         if self.nodes > NODE_LIMIT {
             if self.nodes == NODE_LIMIT + 1 {
-                self.mistakes.push(Mistake::new("each", node.pos, format!("the case has more than {NODE_LIMIT} values once its loops are unrolled")));
+                self.mistakes.push(Mistake::new(
+                    "each",
+                    node.pos,
+                    format!("the case has more than {NODE_LIMIT} values once its loops are unrolled"),
+                ));
             }
             return Node::plain(node.pos, "");
         }
@@ -312,7 +441,8 @@ impl Work<'_> {
 
     /// An item of a list: `{each: .., steps: ..}` becomes its copies.
     fn item(&mut self, item: &Node, out: &mut Vec<Node>) {
-        let Some((each, values)) = item.entry("each") else {
+        // `each` beside `match` is what an expectation asks of every message, not a loop.
+        let Some((each, values)) = item.entry("each").filter(|_| item.entry("match").is_none()) else {
             out.push(self.node(item));
             return;
         };
@@ -324,11 +454,17 @@ impl Work<'_> {
             return;
         };
         if let Kind::Map(entries) = &item.kind
-            && let Some((other, _)) = entries.iter().find(|(key, _)| key.text != "each" && key.text != "steps")
+            && let Some((other, _)) = entries
+                .iter()
+                .find(|(key, _)| key.text != "each" && key.text != "steps")
         {
             self.mistakes.push(
-                Mistake::new("unknown-key", other.pos, format!("unknown key `{}` beside `each`", brief(&other.text)))
-                    .help("`each` stands with `steps` alone; put the rest into the steps"),
+                Mistake::new(
+                    "unknown-key",
+                    other.pos,
+                    format!("unknown key `{}` beside `each`", brief(&other.text)),
+                )
+                .help("`each` stands with `steps` alone; put the rest into the steps"),
             );
             return;
         }
@@ -352,14 +488,20 @@ impl Work<'_> {
 
     fn scalar(&mut self, pos: Place, text: &str, quoted: bool) -> Kind {
         if !text.contains(['{', '}']) {
-            return Kind::Scalar { text: text.to_owned(), quoted };
+            return Kind::Scalar {
+                text: text.to_owned(),
+                quoted,
+            };
         }
         if let [Piece::Name(name, offset)] = pieces(text).as_slice()
             && !name.contains('.')
         {
             return match self.lookup(pos, text, name, *offset) {
                 Some(node) => node.kind,
-                None => Kind::Scalar { text: text.to_owned(), quoted: true },
+                None => Kind::Scalar {
+                    text: text.to_owned(),
+                    quoted: true,
+                },
             };
         }
         let mut out = String::with_capacity(text.len());
@@ -372,15 +514,17 @@ impl Work<'_> {
                     out.push_str(name);
                     out.push('}');
                 }
-                Piece::Name(name, offset) => match self.lookup(pos, text, name, offset).map(|node| (letters(&node), node)) {
-                    Some((Some(letters), _)) => out.push_str(&letters),
-                    Some((None, node)) => self.mistakes.push(Mistake::new(
-                        "placeholder",
-                        pos,
-                        format!("`{{{name}}}` is {} and cannot stand inside a text", node.describe()),
-                    )),
-                    None => {}
-                },
+                Piece::Name(name, offset) => {
+                    match self.lookup(pos, text, name, offset).map(|node| (letters(&node), node)) {
+                        Some((Some(letters), _)) => out.push_str(&letters),
+                        Some((None, node)) => self.mistakes.push(Mistake::new(
+                            "placeholder",
+                            pos,
+                            format!("`{{{name}}}` is {} and cannot stand inside a text", node.describe()),
+                        )),
+                        None => {}
+                    }
+                }
             }
         }
         Kind::Scalar { text: out, quoted }
@@ -398,7 +542,12 @@ impl Work<'_> {
             .scope
             .iter()
             .map(|(known, _)| known.as_str())
-            .chain(self.parameters.iter().map(|(known, _)| known))
+            .chain(
+                self.parameters
+                    .iter()
+                    .map(|(known, _)| known)
+                    .filter(|known| !self.scope.iter().any(|(own, _)| own == known)),
+            )
             .collect();
         // A caret at the name itself, where the text of the file and of the value run in step.
         let quote = u32::from(pos.len as usize == text.len() + 2);
@@ -406,7 +555,12 @@ impl Work<'_> {
         let place = if exact {
             let shift = crate::problem::narrow(offset) + quote;
             let columns = crate::problem::narrow(text[..offset].chars().count()) + quote;
-            Place { column: pos.column + columns, offset: pos.offset + shift, len: crate::problem::narrow(name.len() + 2), ..pos }
+            Place {
+                column: pos.column + columns,
+                offset: pos.offset + shift,
+                len: crate::problem::narrow(name.len() + 2),
+                ..pos
+            }
         } else {
             pos
         };
@@ -465,7 +619,10 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 fn is_part(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
 }
 
 #[cfg(test)]
@@ -477,37 +634,63 @@ mod tests {
         match &node.kind {
             Kind::Scalar { text, .. } => vec![text.clone()],
             Kind::Seq(items) => items.iter().flat_map(texts).collect(),
-            Kind::Map(entries) => entries.iter().flat_map(|(k, v)| std::iter::once(k.text.clone()).chain(texts(v))).collect(),
+            Kind::Map(entries) => entries
+                .iter()
+                .flat_map(|(k, v)| std::iter::once(k.text.clone()).chain(texts(v)))
+                .collect(),
         }
     }
 
     #[test]
     fn variants_are_the_product_in_file_order_with_stable_names() {
-        let root = parse(0, "for: {block: [64, 512], x: [a, b]}\nsteps: [\"{block}\", \"at {block} {x}\"]\n").unwrap();
+        let root = parse(
+            0,
+            "for: {block: [64, 512], x: [a, b]}\nsteps: [\"{block}\", \"at {block} {x}\"]\n",
+        )
+        .unwrap();
         let variants = expand(&root, &default_parameters()).unwrap();
         let names: Vec<String> = variants.iter().map(|v| v.name().unwrap()).collect();
-        assert_eq!(names, ["block=64,x=a", "block=64,x=b", "block=512,x=a", "block=512,x=b"]);
+        assert_eq!(
+            names,
+            ["block=64,x=a", "block=64,x=b", "block=512,x=a", "block=512,x=b"]
+        );
         let steps = variants[2].root.get("steps").unwrap();
         assert_eq!(texts(steps), ["512", "at 512 a"]);
         // Alone the value keeps its type: a number stays a number though the placeholder was quoted.
-        assert!(matches!(&steps.items().unwrap()[0].kind, Kind::Scalar { quoted: false, .. }));
-        assert!(matches!(&steps.items().unwrap()[1].kind, Kind::Scalar { quoted: true, .. }));
+        assert!(matches!(
+            &steps.items().unwrap()[0].kind,
+            Kind::Scalar { quoted: false, .. }
+        ));
+        assert!(matches!(
+            &steps.items().unwrap()[1].kind,
+            Kind::Scalar { quoted: true, .. }
+        ));
     }
 
     #[test]
     fn loops_unroll_in_place_and_nest() {
         let text = "steps:\n- first\n- each: {path: [/a, /b]}\n  steps:\n  - each: {n: [1, 2]}\n    steps: [\"{path}{n}\"]\n  - \"end {path}\"\n- last\n";
         let variants = expand(&parse(0, text).unwrap(), &default_parameters()).unwrap();
-        assert_eq!(texts(variants[0].root.get("steps").unwrap()), ["first", "/a1", "/a2", "end /a", "/b1", "/b2", "end /b", "last"]);
+        assert_eq!(
+            texts(variants[0].root.get("steps").unwrap()),
+            ["first", "/a1", "/a2", "end /a", "/b1", "/b2", "end /b", "last"]
+        );
     }
 
     #[test]
     fn parameters_fill_in_dotted_names_stay_and_doubled_braces_are_braces() {
-        let root = parse(0, "steps: [\"{reboot}\", \"coap://{server.host}/{{x}}\", '{\"a\": 1}']\n").unwrap();
+        let root = parse(
+            0,
+            "steps: [\"{reboot}\", \"coap://{server.host}/{{x}}\", '{\"a\": 1}']\n",
+        )
+        .unwrap();
         let mut parameters = default_parameters();
         parameters.set("reboot", "7s");
         let variants = expand(&root, &parameters).unwrap();
-        assert_eq!(texts(variants[0].root.get("steps").unwrap()), ["7s", "coap://{server.host}/{x}", "{\"a\": 1}"]);
+        assert_eq!(
+            texts(variants[0].root.get("steps").unwrap()),
+            ["7s", "coap://{server.host}/{x}", "{\"a\": 1}"]
+        );
         assert_eq!(variants[0].parameters.iter().collect::<Vec<_>>(), ["reboot"]);
     }
 
@@ -520,8 +703,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_of_each_message_is_no_loop() {
+        let text = "messages:\n- match: {method: get}\n  each: {type: con}\n";
+        let variants = expand(&parse(0, text).unwrap(), &default_parameters()).unwrap();
+        assert_eq!(texts(&variants[0].root), ["messages", "match", "method", "get", "each", "type", "con"]);
+    }
+
+    #[test]
     fn the_inner_name_of_a_loop_may_not_hide_an_outer_one() {
-        let root = parse(0, "steps:\n- each: {n: [1]}\n  steps:\n  - each: {n: [2]}\n    steps: [\"{n}\"]\n").unwrap();
+        let root = parse(
+            0,
+            "steps:\n- each: {n: [1]}\n  steps:\n  - each: {n: [2]}\n    steps: [\"{n}\"]\n",
+        )
+        .unwrap();
         assert_eq!(expand(&root, &default_parameters()).unwrap_err()[0].code, "each");
     }
 
@@ -530,7 +724,9 @@ mod tests {
         let mut text = String::from("steps:\n");
         for level in 0..8 {
             let pad = "  ".repeat(level);
-            text.push_str(&format!("{pad}- each: {{v{level}: [1,2,3,4,5,6,7,8,9,10]}}\n{pad}  steps:\n"));
+            text.push_str(&format!(
+                "{pad}- each: {{v{level}: [1,2,3,4,5,6,7,8,9,10]}}\n{pad}  steps:\n"
+            ));
         }
         text.push_str(&format!("{}- x\n", "  ".repeat(8)));
         let mistakes = expand(&parse(0, &text).unwrap(), &default_parameters()).unwrap_err();
@@ -540,7 +736,10 @@ mod tests {
     #[test]
     fn run_time_names_are_filled_by_the_runner() {
         let lookup = |name: &str| (name == "server.host").then(|| "192.0.2.1".to_owned());
-        assert_eq!(fill("coap://{server.host}/x", lookup), Ok("coap://192.0.2.1/x".to_owned()));
+        assert_eq!(
+            fill("coap://{server.host}/x", lookup),
+            Ok("coap://192.0.2.1/x".to_owned())
+        );
         assert_eq!(fill("{server.port}", lookup), Err("server.port".to_owned()));
     }
 }

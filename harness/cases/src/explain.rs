@@ -107,36 +107,77 @@ pub fn explain(
             Role::Server => "server",
         },
         needs: words(&case.needs),
-        clauses: case.clauses.iter().filter_map(|id| catalogue.get(id)).cloned().collect(),
+        clauses: case
+            .clauses
+            .iter()
+            .filter_map(|id| catalogue.get(id))
+            .cloned()
+            .collect(),
         ets: words(&case.ets),
-        variants: variants.iter().filter(|variant| variant.variant.is_some()).map(LoadedCase::full_id).collect(),
+        variants: variants
+            .iter()
+            .filter(|variant| variant.variant.is_some())
+            .map(LoadedCase::full_id)
+            .collect(),
         parameters: used
             .into_iter()
             .map(|name| ParameterUse {
                 name: name.to_owned(),
                 value: parameters.get(name).unwrap_or_default().to_owned(),
-                meaning: PARAMETERS.iter().find(|known| known.name == name).map_or("of this IUT", |known| known.meaning).to_owned(),
+                meaning: PARAMETERS
+                    .iter()
+                    .find(|known| known.name == name)
+                    .map_or("of this IUT", |known| known.meaning)
+                    .to_owned(),
             })
             .collect(),
-        defects: defects.into_iter().map(|name| DefectUse { summary: defect_summary(&name), name }).collect(),
+        defects: defects
+            .into_iter()
+            .map(|name| DefectUse {
+                summary: defect_summary(&name),
+                name,
+            })
+            .collect(),
         tags: words(&case.tags),
-        ladder: case.all_steps().flat_map(|(given, step)| rungs(given, step, step.pos.line)).collect(),
-        notes: case.notes.as_ref().map(|notes| notes.split_whitespace().collect::<Vec<_>>().join(" ")),
+        ladder: case
+            .all_steps()
+            .flat_map(|(given, step)| rungs(given, step, step.pos.line))
+            .collect(),
+        notes: case
+            .notes
+            .as_ref()
+            .map(|notes| notes.split_whitespace().collect::<Vec<_>>().join(" ")),
     })
 }
 
 fn rungs(given: bool, step: &Step, line: u32) -> Vec<Rung> {
-    let when = step.when.as_ref().map_or_else(String::new, |when| format!(" (when {})", when.value));
+    let when = step
+        .when
+        .as_ref()
+        .map_or_else(String::new, |when| format!(" (when {})", when.value));
     let mut rungs: Vec<Rung> = actions(step)
         .into_iter()
         .map(|action| {
-            let label = step.label.as_ref().map_or_else(String::new, |label| format!(" [{}]", label.value));
-            Rung { line, course: action.course, given, text: format!("{}{label}{when}", action.text) }
+            let label = step
+                .label
+                .as_ref()
+                .map_or_else(String::new, |label| format!(" [{}]", label.value));
+            Rung {
+                line,
+                course: action.course,
+                given,
+                text: format!("{}{label}{when}", action.text),
+            }
         })
         .collect();
     if let Some(expect) = &step.expect {
         let line = expect.pos.line.max(line);
-        rungs.extend(expect_lines(expect).into_iter().map(|text| Rung { line, course: Course::Judged, given, text }));
+        rungs.extend(expect_lines(expect).into_iter().map(|text| Rung {
+            line,
+            course: Course::Judged,
+            given,
+            text,
+        }));
     }
     rungs
 }
@@ -158,7 +199,14 @@ impl Explanation {
         };
         line("file", self.path.clone());
         line("role", self.role.to_owned());
-        line("needs", if self.needs.is_empty() { "nothing beyond the firmware object".to_owned() } else { self.needs.join(", ") });
+        line(
+            "needs",
+            if self.needs.is_empty() {
+                "nothing beyond the firmware object".to_owned()
+            } else {
+                self.needs.join(", ")
+            },
+        );
         line("ets", self.ets.join(", "));
         line("tags", self.tags.join(", "));
         line("variants", self.variants.join(", "));

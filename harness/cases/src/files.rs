@@ -48,7 +48,11 @@ impl FileKind {
             Kind::Map(entries) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
             Kind::Seq(items) => {
                 let has = |key| items.iter().any(|item| item.entry(key).is_some());
-                return if has("document") || has("section") { Self::Clauses } else { Self::ExpectedFailures };
+                return if has("document") || has("section") {
+                    Self::Clauses
+                } else {
+                    Self::ExpectedFailures
+                };
             }
             Kind::Scalar { .. } => Vec::new(),
         };
@@ -57,7 +61,17 @@ impl FileKind {
             Self::Case
         } else if any(&["command", "embedded", "board", "claims", "packages", "power-cut"]) {
             Self::Manifest
-        } else if any(&["mtu", "both", "toward-iut", "toward-server", "rules", "summary", "oversize", "blackouts", "nat"]) {
+        } else if any(&[
+            "mtu",
+            "both",
+            "toward-iut",
+            "toward-server",
+            "rules",
+            "summary",
+            "oversize",
+            "blackouts",
+            "nat",
+        ]) {
             Self::Network
         } else {
             Self::Case
@@ -129,19 +143,35 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
         ("embedded", manifest.embedded.as_ref().map(|way| way.pos)),
         ("board", manifest.board.as_ref().map(|way| way.pos)),
     ];
-    let given: Vec<_> = ways.iter().filter_map(|(name, pos)| pos.map(|pos| (*name, pos))).collect();
+    let given: Vec<_> = ways
+        .iter()
+        .filter_map(|(name, pos)| pos.map(|pos| (*name, pos)))
+        .collect();
     match given.as_slice() {
         [] => mistakes.push(
-            Mistake::new("manifest", Place::START, "the manifest does not say how to reach the IUT")
-                .help("give one of `command` (a program to start), `board` (a device that runs already) or `embedded`"),
+            Mistake::new(
+                "manifest",
+                Place::START,
+                "the manifest does not say how to reach the IUT",
+            )
+            .help("give one of `command` (a program to start), `board` (a device that runs already) or `embedded`"),
         ),
         [_] => {}
-        [(first, _), (second, pos), ..] => mistakes.push(
-            Mistake::new("manifest", (*pos).into(), format!("`{first}` and `{second}` exclude each other")),
-        ),
+        [(first, _), (second, pos), ..] => mistakes.push(Mistake::new(
+            "manifest",
+            (*pos).into(),
+            format!("`{first}` and `{second}` exclude each other"),
+        )),
     }
-    if manifest.command.as_ref().is_some_and(|command| command.value.is_empty()) {
-        mistakes.push(Mistake::new("manifest", root.pos, "`command` is empty").help("the program comes first, then its arguments"));
+    if manifest
+        .command
+        .as_ref()
+        .is_some_and(|command| command.value.is_empty())
+    {
+        mistakes.push(
+            Mistake::new("manifest", root.pos, "`command` is empty")
+                .help("the program comes first, then its arguments"),
+        );
     }
     let mut claims = Claims::new([]).unwrap_or_default();
     for word in &manifest.claims {
@@ -150,18 +180,34 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
             mistakes.push(mistake.maybe_help(error.help()));
         }
     }
-    let entry = |map: &str, key: &str| root.get(map).and_then(|map| map.entry(key)).map_or(root.pos, |(key, _)| key.pos);
+    let entry = |map: &str, key: &str| {
+        root.get(map)
+            .and_then(|map| map.entry(key))
+            .map_or(root.pos, |(key, _)| key.pos)
+    };
     for (kind, source) in &manifest.packages {
         let word = kind.split(':').next().unwrap_or_default();
         if !PACKAGE_KINDS.contains(&word) {
-            let mistake = Mistake::new("package", entry("packages", kind), format!("there is no kind of package `{kind}`"));
+            let mistake = Mistake::new(
+                "package",
+                entry("packages", kind),
+                format!("there is no kind of package `{kind}`"),
+            );
             mistakes.push(mistake.label("unknown").maybe_help(suggest(word, PACKAGE_KINDS)));
         }
-        let ways = [source.file.is_some(), source.command.is_some(), source.builtin == Some(true)];
+        let ways = [
+            source.file.is_some(),
+            source.command.is_some(),
+            source.builtin == Some(true),
+        ];
         if ways.iter().filter(|way| **way).count() != 1 {
             mistakes.push(
-                Mistake::new("package", entry("packages", kind), format!("the package `{kind}` has to come from one source"))
-                    .help("give `file`, `command` or `builtin: true`"),
+                Mistake::new(
+                    "package",
+                    entry("packages", kind),
+                    format!("the package `{kind}` has to come from one source"),
+                )
+                .help("give `file`, `command` or `builtin: true`"),
             );
         }
     }
@@ -173,14 +219,23 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
             && crate::words::distance(name, near) <= 2
         {
             mistakes.push(
-                Mistake::new("parameter", entry("parameters", name), format!("no case uses the parameter `{name}`"))
-                    .help(format!("did you mean `{near}`?")),
+                Mistake::new(
+                    "parameter",
+                    entry("parameters", name),
+                    format!("no case uses the parameter `{name}`"),
+                )
+                .help(format!("did you mean `{near}`?")),
             );
         }
     }
     if mistakes.is_empty() {
         let parameters = Parameters::with(&manifest.parameters);
-        Ok(LoadedManifest { manifest, claims, parameters, sources })
+        Ok(LoadedManifest {
+            manifest,
+            claims,
+            parameters,
+            sources,
+        })
     } else {
         Err(mistakes.into_iter().map(|mistake| sources.problem(mistake)).collect())
     }
@@ -190,12 +245,26 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn load_network(name: &str, text: &str, parameters: &Parameters, profiles: &[&str]) -> Result<Network, Vec<Problem>> {
+pub fn load_network(
+    name: &str,
+    text: &str,
+    parameters: &Parameters,
+    profiles: &[&str],
+) -> Result<Network, Vec<Problem>> {
     let sources = Sources::one(name, text);
     let root = parse(0, text).map_err(|mistake| vec![sources.problem(mistake)])?;
-    let problems = |mistakes: Vec<Mistake>| mistakes.into_iter().map(|mistake| sources.problem(mistake)).collect::<Vec<_>>();
+    let problems = |mistakes: Vec<Mistake>| {
+        mistakes
+            .into_iter()
+            .map(|mistake| sources.problem(mistake))
+            .collect::<Vec<_>>()
+    };
     if let Some((key, _)) = root.entry("for") {
-        return Err(problems(vec![Mistake::new("for", key.pos, "a network has no variants")]));
+        return Err(problems(vec![Mistake::new(
+            "for",
+            key.pos,
+            "a network has no variants",
+        )]));
     }
     let variant = expand(&root, parameters).map_err(problems)?.remove(0);
     let network: Network = decode(&sources, &variant.root)?;
@@ -215,7 +284,11 @@ pub fn load_network(name: &str, text: &str, parameters: &Parameters, profiles: &
         let pos = root.get("mtu").map_or(root.pos, |value| value.pos);
         mistakes.push(Mistake::new("mtu", pos, "no IPv4 link has an MTU below 68").label("too small"));
     }
-    if mistakes.is_empty() { Ok(network) } else { Err(problems(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(network)
+    } else {
+        Err(problems(mistakes))
+    }
 }
 
 /// Reads a list of expected failures.
@@ -229,7 +302,11 @@ pub fn load_expected_failures(name: &str, text: &str) -> Result<Vec<ExpectedFail
     let mut mistakes = Vec::new();
     for entry in &entries {
         if entry.reason.trim().is_empty() {
-            mistakes.push(Mistake::new("reason", entry.case.pos.into(), "an expected failure needs a `reason`"));
+            mistakes.push(Mistake::new(
+                "reason",
+                entry.case.pos.into(),
+                "an expected failure needs a `reason`",
+            ));
         }
         if let Some(day) = entry.expires.as_ref().filter(|day| !is_day(day)) {
             let message = format!("expected a day such as 2027-01-31, found `{}`", day.value);

@@ -39,14 +39,21 @@ impl CaseSource {
     /// A case by its path in the library: `push/happy.yaml` has the id `push.happy`.
     #[must_use]
     pub fn new(path: &str, text: impl Into<Arc<str>>) -> Self {
-        Self { path: path.to_owned(), id: id_of(path), text: text.into() }
+        Self {
+            path: path.to_owned(),
+            id: id_of(path),
+            text: text.into(),
+        }
     }
 }
 
 /// The id of a path in the library.
 #[must_use]
 pub fn id_of(path: &str) -> String {
-    let stem = path.strip_suffix(".yaml").or_else(|| path.strip_suffix(".yml")).unwrap_or(path);
+    let stem = path
+        .strip_suffix(".yaml")
+        .or_else(|| path.strip_suffix(".yml"))
+        .unwrap_or(path);
     stem.replace(['/', '\\'], ".")
 }
 
@@ -119,7 +126,11 @@ pub type Includes<'a> = dyn Fn(&str, &str) -> Result<(String, Arc<str>), String>
 ///
 /// # Errors
 /// Everything that is wrong with the file, as far as it can be told at once.
-pub fn load_case(source: &CaseSource, parameters: &Parameters, includes: &Includes<'_>) -> Result<Vec<LoadedCase>, Vec<Problem>> {
+pub fn load_case(
+    source: &CaseSource,
+    parameters: &Parameters,
+    includes: &Includes<'_>,
+) -> Result<Vec<LoadedCase>, Vec<Problem>> {
     let mut sources = Sources::one(source.path.clone(), source.text.clone());
     let root = match parse(0, &source.text).and_then(|root| {
         let mut stack = vec![source.path.clone()];
@@ -135,9 +146,13 @@ pub fn load_case(source: &CaseSource, parameters: &Parameters, includes: &Includ
         all
     };
     if !matches!(root.kind, Kind::Map(_)) {
-        let mistake = Mistake::new("type", root.pos, format!("a case is a mapping, found {}", root.describe()))
-            .label("this does not fit here")
-            .help("a case begins with `title:`, `purpose:` and `clauses:`, and has `steps:`");
+        let mistake = Mistake::new(
+            "type",
+            root.pos,
+            format!("a case is a mapping, found {}", root.describe()),
+        )
+        .label("this does not fit here")
+        .help("a case begins with `title:`, `purpose:` and `clauses:`, and has `steps:`");
         return Err(problems(vec![mistake]));
     }
     let variants = expand(&root, parameters).map_err(problems)?;
@@ -164,7 +179,11 @@ pub fn load_case(source: &CaseSource, parameters: &Parameters, includes: &Includ
             break;
         }
     }
-    if mistakes.is_empty() { Ok(cases) } else { Err(problems(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(cases)
+    } else {
+        Err(problems(mistakes))
+    }
 }
 
 /// Each step is looked at by itself, so that one wrong step does not hide the next.
@@ -184,7 +203,12 @@ fn tidy(problems: &mut Vec<Problem>) {
     problems.dedup_by(|a, b| a.pos == b.pos && a.message == b.message);
 }
 
-fn include(mut root: Node, sources: &mut Sources, stack: &mut Vec<String>, includes: &Includes<'_>) -> Result<Node, Mistake> {
+fn include(
+    mut root: Node,
+    sources: &mut Sources,
+    stack: &mut Vec<String>,
+    includes: &Includes<'_>,
+) -> Result<Node, Mistake> {
     let Some((key, list)) = root.take("include") else {
         return Ok(root);
     };
@@ -192,12 +216,20 @@ fn include(mut root: Node, sources: &mut Sources, stack: &mut Vec<String>, inclu
         Kind::Seq(items) => items,
         Kind::Scalar { .. } => vec![list],
         Kind::Map(_) => {
-            return Err(Mistake::new("include", list.pos, format!("`include` expects a list of files, found {}", list.describe())));
+            return Err(Mistake::new(
+                "include",
+                list.pos,
+                format!("`include` expects a list of files, found {}", list.describe()),
+            ));
         }
     };
     for item in items {
         let Some(path) = item.text().filter(|path| !path.is_empty()) else {
-            return Err(Mistake::new("include", item.pos, format!("expected a file, found {}", item.describe())));
+            return Err(Mistake::new(
+                "include",
+                item.pos,
+                format!("expected a file, found {}", item.describe()),
+            ));
         };
         let from = stack.last().cloned().unwrap_or_default();
         let (name, text) =
@@ -205,18 +237,30 @@ fn include(mut root: Node, sources: &mut Sources, stack: &mut Vec<String>, inclu
         if let Some(index) = stack.iter().position(|open| *open == name) {
             let mut round = stack[index..].to_vec();
             round.push(name);
-            return Err(Mistake::new("cyclic-include", item.pos, format!("the include goes round: {}", round.join(" → ")))
-                .label("this file is already being read"));
+            return Err(Mistake::new(
+                "cyclic-include",
+                item.pos,
+                format!("the include goes round: {}", round.join(" → ")),
+            )
+            .label("this file is already being read"));
         }
         if stack.len() > INCLUDE_LIMIT {
-            return Err(Mistake::new("include", key.pos, format!("includes are nested deeper than {INCLUDE_LIMIT}")));
+            return Err(Mistake::new(
+                "include",
+                key.pos,
+                format!("includes are nested deeper than {INCLUDE_LIMIT}"),
+            ));
         }
         let file = sources.add(name.clone(), text.clone());
         stack.push(name);
         let other = parse(file, &text).and_then(|other| include(other, sources, stack, includes))?;
         stack.pop();
         if !matches!(other.kind, Kind::Map(_)) {
-            return Err(Mistake::new("include", other.pos, "an included file is a mapping of defaults"));
+            return Err(Mistake::new(
+                "include",
+                other.pos,
+                "an included file is a mapping of defaults",
+            ));
         }
         merge(&mut root, other);
     }
@@ -262,14 +306,23 @@ impl Library {
         }
         let mut files = BTreeMap::new();
         add(&EMBEDDED, &mut files);
-        Self { files, prefix: "testcases/".to_owned() }
+        Self {
+            files,
+            prefix: "testcases/".to_owned(),
+        }
     }
 
     /// From texts by path, for tests and tools.
     #[must_use]
     pub fn from_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let files = files.into_iter().map(|(path, text)| (path.to_owned(), Arc::from(text))).collect();
-        Self { files, prefix: String::new() }
+        let files = files
+            .into_iter()
+            .map(|(path, text)| (path.to_owned(), Arc::from(text)))
+            .collect();
+        Self {
+            files,
+            prefix: String::new(),
+        }
     }
 
     /// From a folder.
@@ -284,7 +337,11 @@ impl Library {
         if !prefix.ends_with('/') {
             prefix.push('/');
         }
-        if problems.is_empty() { Ok(Self { files, prefix }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { files, prefix })
+        } else {
+            Err(problems)
+        }
     }
 
     /// The YAML files of a folder of the library, with their shown names.
@@ -307,8 +364,16 @@ impl Library {
         let mut all: Vec<CaseSource> = self
             .files
             .iter()
-            .filter(|(path, _)| !path.split_once('/').is_some_and(|(folder, _)| OTHER_FOLDERS.contains(&folder)))
-            .map(|(path, text)| CaseSource { path: format!("{}{path}", self.prefix), id: id_of(path), text: text.clone() })
+            .filter(|(path, _)| {
+                !path
+                    .split_once('/')
+                    .is_some_and(|(folder, _)| OTHER_FOLDERS.contains(&folder))
+            })
+            .map(|(path, text)| CaseSource {
+                path: format!("{}{path}", self.prefix),
+                id: id_of(path),
+                text: text.clone(),
+            })
             .collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
@@ -365,25 +430,40 @@ impl Library {
 pub fn load_case_file(path: &Path, parameters: &Parameters) -> Result<Vec<LoadedCase>, Vec<Problem>> {
     let text = read_text(path).map_err(|error| vec![error.problem()])?;
     let shown = path.display().to_string();
-    let source = CaseSource { id: id_of_file(path), path: shown, text: text.into() };
+    let source = CaseSource {
+        id: id_of_file(path),
+        path: shown,
+        text: text.into(),
+    };
     if let Some(problem) = bad_id(&source) {
         return Err(vec![problem]);
     }
     load_case(&source, parameters, &|from, include| {
-        let file = Path::new(from).parent().map_or_else(|| PathBuf::from(include), |folder| folder.join(include));
+        let file = Path::new(from)
+            .parent()
+            .map_or_else(|| PathBuf::from(include), |folder| folder.join(include));
         let text = read_text(&file).map_err(|error| error.to_string())?;
         // A cycle must be seen whatever the way to the file is called.
         let name = file.canonicalize().unwrap_or(file);
         let open = Path::new(from);
-        let name = if open.canonicalize().is_ok_and(|open| open == name) { open.to_owned() } else { name };
+        let name = if open.canonicalize().is_ok_and(|open| open == name) {
+            open.to_owned()
+        } else {
+            name
+        };
         Ok((name.display().to_string(), text.into()))
     })
 }
 
 /// The id of a file outside of a library: its folder as the suite, and its name.
 fn id_of_file(path: &Path) -> String {
-    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let suite = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let stem = path
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let suite = path
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
     match suite {
         Some(suite) if is_id(&suite) => format!("{suite}.{stem}"),
         _ => stem,
@@ -392,7 +472,10 @@ fn id_of_file(path: &Path) -> String {
 
 fn is_id(id: &str) -> bool {
     id.split('.').all(|part| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     })
 }
 
@@ -435,14 +518,18 @@ fn walk(root: &Path, dir: &Path, depth: usize, files: &mut BTreeMap<String, Arc<
             return;
         }
     };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
     paths.sort();
     for path in paths {
         if files.len() >= FILE_COUNT_LIMIT {
             problems.push(fail(dir, format!("more than {FILE_COUNT_LIMIT} files")));
             return;
         }
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }
@@ -452,7 +539,11 @@ fn walk(root: &Path, dir: &Path, depth: usize, files: &mut BTreeMap<String, Arc<
             }
             continue;
         }
-        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let relative = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .replace('\\', "/");
         if is_yaml(&relative) {
             match read_text(&path) {
                 Ok(text) => {
@@ -468,6 +559,9 @@ impl Sources {
     /// The line of a place.
     #[must_use]
     pub fn line(&self, place: Place) -> &str {
-        self.text(place).lines().nth(place.line.saturating_sub(1) as usize).unwrap_or_default()
+        self.text(place)
+            .lines()
+            .nth(place.line.saturating_sub(1) as usize)
+            .unwrap_or_default()
     }
 }

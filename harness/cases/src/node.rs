@@ -50,7 +50,13 @@ impl Node {
     /// A plain scalar.
     #[must_use]
     pub fn plain(pos: Place, text: impl Into<String>) -> Self {
-        Self { pos, kind: Kind::Scalar { text: text.into(), quoted: false } }
+        Self {
+            pos,
+            kind: Kind::Scalar {
+                text: text.into(),
+                quoted: false,
+            },
+        }
     }
 
     /// The text of a scalar.
@@ -139,8 +145,9 @@ pub fn parse(file: u32, text: &str) -> Result<Node, Mistake> {
         let message = format!("the file has {} bytes; the limit is {FILE_LIMIT}", text.len());
         return Err(Mistake::new("too-large", Place { file, ..Place::START }, message));
     }
-    if let Some((offset, bad)) =
-        text.char_indices().find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}')) || *c == '\u{fffd}')
+    if let Some((offset, bad)) = text
+        .char_indices()
+        .find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}')) || *c == '\u{fffd}')
     {
         return Err(Mistake::new(
             "not-text",
@@ -149,7 +156,13 @@ pub fn parse(file: u32, text: &str) -> Result<Node, Mistake> {
         )
         .label("here"));
     }
-    Builder { file, text, depth: 0, parser: Parser::new_from_str(text) }.document()
+    Builder {
+        file,
+        text,
+        depth: 0,
+        parser: Parser::new_from_str(text),
+    }
+    .document()
 }
 
 struct Builder<'a> {
@@ -190,14 +203,27 @@ impl<'a> Builder<'a> {
     fn syntax(&self, error: &granit_parser::ScanError) -> Mistake {
         let marker = error.marker();
         let offset = marker.byte_offset().unwrap_or_else(|| {
-            self.text.char_indices().nth(marker.index()).map_or(self.text.len(), |(offset, _)| offset)
+            self.text
+                .char_indices()
+                .nth(marker.index())
+                .map_or(self.text.len(), |(offset, _)| offset)
         });
         let pos = Place::at(self.file, self.text, offset, 1);
-        let line = self.text.lines().nth(pos.line.saturating_sub(1) as usize).unwrap_or_default();
+        let line = self
+            .text
+            .lines()
+            .nth(pos.line.saturating_sub(1) as usize)
+            .unwrap_or_default();
         let indent = &line[..line.len() - line.trim_start().len()];
-        let mistake = Mistake::new("syntax", pos, format!("not valid YAML: {}", error.info().to_lowercase()));
+        let mistake = Mistake::new(
+            "syntax",
+            pos,
+            format!("not valid YAML: {}", error.info().to_lowercase()),
+        );
         if indent.contains('\t') {
-            mistake.label("this line is indented with a tab").help("indent with spaces")
+            mistake
+                .label("this line is indented with a tab")
+                .help("indent with spaces")
         } else if line.contains('\t') {
             mistake.label("there is a tab in this line").help("use spaces")
         } else {
@@ -216,13 +242,23 @@ impl<'a> Builder<'a> {
         match self.next()? {
             (Event::StreamEnd, _) => {}
             (_, pos) => {
-                return Err(Mistake::new("second-document", pos, "a file holds one document, this is a second")
-                    .label("starts here")
-                    .help("put each case into a file of its own"));
+                return Err(
+                    Mistake::new("second-document", pos, "a file holds one document, this is a second")
+                        .label("starts here")
+                        .help("put each case into a file of its own"),
+                );
             }
         }
         if root.is_null() {
-            return Err(Mistake::new("empty", Place { file: self.file, ..Place::START }, "the file is empty").label("nothing here"));
+            return Err(Mistake::new(
+                "empty",
+                Place {
+                    file: self.file,
+                    ..Place::START
+                },
+                "the file is empty",
+            )
+            .label("nothing here"));
         }
         Ok(root)
     }
@@ -232,7 +268,13 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_extras(pos, anchor, tag.is_some())?;
                 let quoted = style != ScalarStyle::Plain;
-                Ok(Node { pos, kind: Kind::Scalar { text: text.into_owned(), quoted } })
+                Ok(Node {
+                    pos,
+                    kind: Kind::Scalar {
+                        text: text.into_owned(),
+                        quoted,
+                    },
+                })
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_extras(pos, anchor, tag.is_some())?;
@@ -246,7 +288,10 @@ impl<'a> Builder<'a> {
                     items.push(self.node(event, at)?);
                 }
                 self.depth -= 1;
-                Ok(Node { pos: Place { len: 1, ..pos }, kind: Kind::Seq(items) })
+                Ok(Node {
+                    pos: Place { len: 1, ..pos },
+                    kind: Kind::Seq(items),
+                })
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_extras(pos, anchor, tag.is_some())?;
@@ -254,12 +299,20 @@ impl<'a> Builder<'a> {
                 let entries = self.entries()?;
                 self.depth -= 1;
                 // The place of a mapping is its first key: a caret under a whole block says nothing.
-                let first = entries.first().map(|(key, _)| key.pos).filter(|key| key.line == pos.line && key.column == pos.column);
-                Ok(Node { pos: first.unwrap_or(Place { len: 1, ..pos }), kind: Kind::Map(entries) })
+                let first = entries
+                    .first()
+                    .map(|(key, _)| key.pos)
+                    .filter(|key| key.line == pos.line && key.column == pos.column);
+                Ok(Node {
+                    pos: first.unwrap_or(Place { len: 1, ..pos }),
+                    kind: Kind::Map(entries),
+                })
             }
-            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(Mistake::new("alias", pos, "aliases are not part of the case language")
-                .label("this refers to an anchor")
-                .help("use `for:`, `each:` or `include:` to avoid writing a thing twice")),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                Err(Mistake::new("alias", pos, "aliases are not part of the case language")
+                    .label("this refers to an anchor")
+                    .help("use `for:`, `each:` or `include:` to avoid writing a thing twice"))
+            }
             other => Err(Mistake::new("syntax", pos, format!("unexpected {other:?}"))),
         }
     }
@@ -272,7 +325,10 @@ impl<'a> Builder<'a> {
                 return Ok(entries);
             }
             let key = match self.node(event, pos)? {
-                Node { pos, kind: Kind::Scalar { text, .. } } => Key { text, pos },
+                Node {
+                    pos,
+                    kind: Kind::Scalar { text, .. },
+                } => Key { text, pos },
                 Node { pos, .. } => {
                     return Err(Mistake::new("key", pos, "a key must be a word")
                         .label("this is a key made of a list or mapping")
@@ -280,9 +336,13 @@ impl<'a> Builder<'a> {
                 }
             };
             if let Some((first, _)) = entries.iter().find(|(k, _)| k.text == key.text) {
-                return Err(Mistake::new("duplicate-key", key.pos, format!("the key `{}` stands here twice", brief(&key.text)))
-                    .label(format!("the first is on line {}", first.pos.line))
-                    .help("take one away"));
+                return Err(Mistake::new(
+                    "duplicate-key",
+                    key.pos,
+                    format!("the key `{}` stands here twice", brief(&key.text)),
+                )
+                .label(format!("the first is on line {}", first.pos.line))
+                .help("take one away"));
             }
             let (event, pos) = self.next()?;
             let value = self.node(event, pos)?;
@@ -293,8 +353,12 @@ impl<'a> Builder<'a> {
     fn enter(&mut self, pos: Place) -> Result<(), Mistake> {
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
-            return Err(Mistake::new("too-deep", Place { len: 1, ..pos }, format!("nested deeper than {DEPTH_LIMIT} levels"))
-                .label("this level is one too many"));
+            return Err(Mistake::new(
+                "too-deep",
+                Place { len: 1, ..pos },
+                format!("nested deeper than {DEPTH_LIMIT} levels"),
+            )
+            .label("this level is one too many"));
         }
         Ok(())
     }
@@ -323,9 +387,15 @@ mod tests {
         let node = parse(0, "code: 5.00\nlist: [1.0, 0x1F, \"2.04\"]\n").unwrap();
         let code = node.get("code").unwrap();
         assert_eq!(code.text(), Some("5.00"));
-        assert_eq!((code.pos.line, code.pos.column, code.pos.offset, code.pos.len), (1, 7, 6, 4));
+        assert_eq!(
+            (code.pos.line, code.pos.column, code.pos.offset, code.pos.len),
+            (1, 7, 6, 4)
+        );
         let list = node.get("list").unwrap().items().unwrap();
-        assert_eq!(list.iter().map(|n| n.text().unwrap()).collect::<Vec<_>>(), ["1.0", "0x1F", "2.04"]);
+        assert_eq!(
+            list.iter().map(|n| n.text().unwrap()).collect::<Vec<_>>(),
+            ["1.0", "0x1F", "2.04"]
+        );
         assert!(matches!(&list[2].kind, Kind::Scalar { quoted: true, .. }));
         assert!(matches!(&list[0].kind, Kind::Scalar { quoted: false, .. }));
     }

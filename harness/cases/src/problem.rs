@@ -26,7 +26,13 @@ pub struct Place {
 
 impl Place {
     /// The first character of the first source.
-    pub const START: Self = Self { file: 0, line: 1, column: 1, offset: 0, len: 0 };
+    pub const START: Self = Self {
+        file: 0,
+        line: 1,
+        column: 1,
+        offset: 0,
+        len: 0,
+    };
 
     /// The place of a byte offset in a text.
     #[must_use]
@@ -70,7 +76,13 @@ impl Mistake {
     /// A mistake of a kind at a place; the label is empty and there is no help yet.
     #[must_use]
     pub fn new(code: &'static str, pos: Place, message: impl Into<String>) -> Self {
-        Self { pos, message: message.into(), label: String::new(), help: None, code }
+        Self {
+            pos,
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            code,
+        }
     }
 
     /// With a label beside the caret.
@@ -105,7 +117,9 @@ impl Sources {
     /// With one file.
     #[must_use]
     pub fn one(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
-        Self { files: vec![(name.into(), text.into())] }
+        Self {
+            files: vec![(name.into(), text.into())],
+        }
     }
 
     /// Adds a file and says its number.
@@ -129,8 +143,11 @@ impl Sources {
     /// The mistake with the name and text of its file.
     #[must_use]
     pub fn problem(&self, mistake: Mistake) -> Problem {
-        let (file, text) =
-            self.files.get(mistake.pos.file as usize).cloned().unwrap_or_else(|| (String::new(), Arc::from("")));
+        let (file, text) = self
+            .files
+            .get(mistake.pos.file as usize)
+            .cloned()
+            .unwrap_or_else(|| (String::new(), Arc::from("")));
         Problem {
             file,
             text,
@@ -205,7 +222,10 @@ impl Problem {
             Style::Ascii => GraphicalTheme::none(),
             Style::Colour => GraphicalTheme::unicode(),
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(100)
+            .with_links(false)
+            .with_context_lines(1);
         let mut out = String::new();
         match handler.render_report(&mut out, &Drawn::new(self)) {
             Ok(()) => out,
@@ -237,12 +257,24 @@ pub enum Style {
 /// All problems drawn one after the other, the files in the order given.
 #[must_use]
 pub fn render_all(problems: &[Problem], style: Style) -> String {
-    problems.iter().map(|problem| problem.render(style)).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(|problem| problem.render(style))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Control characters would let a file repaint the terminal of who checks it.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// The view of a problem that miette draws.
@@ -269,7 +301,11 @@ impl Drawn {
             code: format!("fotaproof::{}", problem.code),
             help: problem.help.as_deref().map(clean),
             source: shown.then(|| NamedSource::new(clean(&problem.file), text)),
-            labels: if shown { vec![LabeledSpan::new(label, offset, len)] } else { Vec::new() },
+            labels: if shown {
+                vec![LabeledSpan::new(label, offset, len)]
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -290,7 +326,11 @@ fn window(text: &str, pos: Place) -> (String, usize, usize) {
         let body = line.trim_end_matches(['\n', '\r']);
         if number == pos.line {
             let inside = floor(body, offset.saturating_sub(start).min(body.len()));
-            let from = if inside > LONGEST / 2 && body.len() > LONGEST { floor(body, inside - LONGEST / 2) } else { 0 };
+            let from = if inside > LONGEST / 2 && body.len() > LONGEST {
+                floor(body, inside - LONGEST / 2)
+            } else {
+                0
+            };
             let to = floor(body, (from + LONGEST).min(body.len()));
             let until = floor(body, (inside + pos.len as usize).min(to)).max(inside);
             let lead = clean(&body[from..inside]);
@@ -345,7 +385,8 @@ impl Diagnostic for Drawn {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = LabeledSpan>>)
+        (!self.labels.is_empty())
+            .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = LabeledSpan>>)
     }
 }
 
@@ -410,25 +451,41 @@ impl LoadError {
 /// When the file cannot be read, is larger than [`FILE_LIMIT`] or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, LoadError> {
     use std::io::Read as _;
-    let io = |source| LoadError::Io { path: path.to_owned(), source };
+    let io = |source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if meta.is_dir() {
-        return Err(io(std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder, not a file")));
+        return Err(io(std::io::Error::new(
+            std::io::ErrorKind::IsADirectory,
+            "is a folder, not a file",
+        )));
     }
     if meta.len() > FILE_LIMIT {
-        return Err(LoadError::TooLarge { path: path.to_owned(), size: meta.len() });
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+            size: meta.len(),
+        });
     }
     // A pipe or a growing file says 0 bytes and gives more: the limit holds while reading too.
     let mut bytes = Vec::new();
     file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > FILE_LIMIT {
-        return Err(LoadError::TooLarge { path: path.to_owned(), size: bytes.len() as u64 });
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+            size: bytes.len() as u64,
+        });
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let byte = error.as_bytes().get(offset).copied().unwrap_or(0);
-        LoadError::NotText { path: path.to_owned(), byte, offset }
+        LoadError::NotText {
+            path: path.to_owned(),
+            byte,
+            offset,
+        }
     })
 }
 

@@ -14,7 +14,10 @@ pub fn schemas() -> Vec<(&'static str, String)> {
     [
         ("case.schema.json", case_schema()),
         ("clauses.schema.json", schema_of::<Vec<ClauseEntry>>("Clauses", false)),
-        ("expected-failures.schema.json", schema_of::<Vec<ExpectedFailure>>("Expected failures", false)),
+        (
+            "expected-failures.schema.json",
+            schema_of::<Vec<ExpectedFailure>>("Expected failures", false),
+        ),
         ("manifest.schema.json", schema_of::<Manifest>("IUT manifest", false)),
         ("network.schema.json", schema_of::<Network>("Network", true)),
     ]
@@ -59,7 +62,10 @@ fn case_schema() -> Value {
         );
         for key in ["given", "steps"] {
             if let Some(list) = properties.get_mut(key).and_then(Value::as_object_mut) {
-                list.insert("items".to_owned(), json!({"anyOf": [{"$ref": "#/definitions/Step"}, {"$ref": "#/definitions/Each"}]}));
+                list.insert(
+                    "items".to_owned(),
+                    json!({"anyOf": [{"$ref": "#/definitions/Step"}, {"$ref": "#/definitions/Each"}]}),
+                );
             }
         }
     }
@@ -109,7 +115,10 @@ fn admit_placeholders(schema: &mut Value) {
                 if let Some(default) = plain.remove("default") {
                     object.insert("default".to_owned(), default);
                 }
-                object.insert("anyOf".to_owned(), json!([plain, {"type": "string", "pattern": PLACEHOLDER}]));
+                object.insert(
+                    "anyOf".to_owned(),
+                    json!([plain, {"type": "string", "pattern": PLACEHOLDER}]),
+                );
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -118,7 +127,12 @@ fn admit_placeholders(schema: &mut Value) {
 
 /// Whether the schema is of a scalar that refuses some texts.
 fn needs_placeholder(object: &Map<String, Value>) -> bool {
-    let scalar = |kind: &Value| matches!(kind.as_str(), Some("integer" | "number" | "boolean" | "string" | "null"));
+    let scalar = |kind: &Value| {
+        matches!(
+            kind.as_str(),
+            Some("integer" | "number" | "boolean" | "string" | "null")
+        )
+    };
     let types = match object.get("type") {
         Some(Value::Array(all)) => all.iter().all(scalar),
         Some(one) => scalar(one),
@@ -129,8 +143,12 @@ fn needs_placeholder(object: &Map<String, Value>) -> bool {
         Some(one) => one == "string",
         None => false,
     };
-    let limited = ["enum", "pattern", "const", "format", "maxLength"].iter().any(|keyword| object.contains_key(*keyword));
-    (types && (!string || limited)) || (object.contains_key("enum") && !object.contains_key("type")) || object.contains_key("const")
+    let limited = ["enum", "pattern", "const", "format", "maxLength"]
+        .iter()
+        .any(|keyword| object.contains_key(*keyword));
+    (types && (!string || limited))
+        || (object.contains_key("enum") && !object.contains_key("type"))
+        || object.contains_key("const")
 }
 
 /// A node as JSON, as an editor sees it: plain numbers are numbers, quoted ones texts.
@@ -138,7 +156,12 @@ fn needs_placeholder(object: &Map<String, Value>) -> bool {
 pub fn to_json(node: &Node) -> Value {
     match &node.kind {
         Kind::Seq(items) => Value::Array(items.iter().map(to_json).collect()),
-        Kind::Map(entries) => Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), to_json(value))).collect()),
+        Kind::Map(entries) => Value::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.text.clone(), to_json(value)))
+                .collect(),
+        ),
         Kind::Scalar { text, quoted: true } => Value::String(text.clone()),
         Kind::Scalar { .. } if node.is_null() => Value::Null,
         Kind::Scalar { text, .. } => match text.as_str() {
@@ -147,7 +170,14 @@ pub fn to_json(node: &Node) -> Value {
             other => other
                 .parse::<i64>()
                 .map(Value::from)
-                .or_else(|_| other.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from).ok_or(()))
+                .or_else(|_| {
+                    other
+                        .parse::<f64>()
+                        .ok()
+                        .filter(|n| n.is_finite())
+                        .map(Value::from)
+                        .ok_or(())
+                })
                 .unwrap_or_else(|()| Value::String(other.to_owned())),
         },
     }

@@ -108,7 +108,10 @@ impl Selector {
     /// # Errors
     /// An unknown field or a broken glob.
     pub fn parse(text: &str) -> Result<Self, SelectError> {
-        let invalid = |reason: String| SelectError::Invalid { selector: text.to_owned(), reason };
+        let invalid = |reason: String| SelectError::Invalid {
+            selector: text.to_owned(),
+            reason,
+        };
         let (negative, rest) = match text.strip_prefix('!') {
             Some(rest) => (true, rest.trim_start()),
             None => (false, text.trim()),
@@ -146,7 +149,12 @@ impl Selector {
             .build()
             .map_err(|error| invalid(error.kind().to_string()))?
             .compile_matcher();
-        Ok(Self { text: text.to_owned(), negative, field, glob })
+        Ok(Self {
+            text: text.to_owned(),
+            negative,
+            field,
+            glob,
+        })
     }
 
     /// Whether it takes cases out.
@@ -160,7 +168,8 @@ impl Selector {
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
         let pattern = self.pattern();
         let begins = |word: &str, separator: &str| {
-            word.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+            word.strip_prefix(pattern)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
         };
         let any = |words: &[&str]| words.iter().any(|word| self.glob.is_match(word));
         match self.field {
@@ -168,13 +177,22 @@ impl Selector {
                 self.glob.is_match(subject.id) || self.glob.is_match(subject.full()) || begins(subject.id, ".")
             }
             Field::Suite => self.glob.is_match(subject.suite),
-            Field::Clause => any(&subject.clauses) || subject.clauses.iter().any(|word| begins(word, "/") || begins(word, ".")),
+            Field::Clause => {
+                any(&subject.clauses)
+                    || subject
+                        .clauses
+                        .iter()
+                        .any(|word| begins(word, "/") || begins(word, "."))
+            }
             Field::Tag => any(&subject.tags),
             Field::Defect => any(&subject.defects),
             Field::Claim => any(&subject.needs) || subject.needs.iter().any(|word| begins(word, ":")),
             Field::Ets => {
                 any(&subject.ets)
-                    || subject.ets.iter().any(|word| word.rsplit('-').next().is_some_and(|number| self.glob.is_match(number)))
+                    || subject
+                        .ets
+                        .iter()
+                        .any(|word| word.rsplit('-').next().is_some_and(|number| self.glob.is_match(number)))
             }
         }
     }
@@ -199,10 +217,16 @@ pub fn select(selectors: &[String], subjects: &[Subject<'_>]) -> Result<Vec<usiz
     if subjects.is_empty() {
         return Err(SelectError::EmptyLibrary);
     }
-    let selectors: Vec<Selector> = selectors.iter().map(|text| Selector::parse(text)).collect::<Result<_, _>>()?;
+    let selectors: Vec<Selector> = selectors
+        .iter()
+        .map(|text| Selector::parse(text))
+        .collect::<Result<_, _>>()?;
     for selector in selectors.iter().filter(|selector| !selector.negative) {
         if !subjects.iter().any(|subject| selector.matches(subject)) {
-            return Err(SelectError::Nothing { selector: selector.text.clone(), near: nearby(selector, subjects) });
+            return Err(SelectError::Nothing {
+                selector: selector.text.clone(),
+                near: nearby(selector, subjects),
+            });
         }
     }
     let positive = selectors.iter().any(|selector| !selector.negative);
@@ -215,7 +239,11 @@ pub fn select(selectors: &[String], subjects: &[Subject<'_>]) -> Result<Vec<usiz
         })
         .map(|(index, _)| index)
         .collect();
-    if chosen.is_empty() { Err(SelectError::AllExcluded) } else { Ok(chosen) }
+    if chosen.is_empty() {
+        Err(SelectError::AllExcluded)
+    } else {
+        Ok(chosen)
+    }
 }
 
 fn nearby(selector: &Selector, subjects: &[Subject<'_>]) -> Vec<String> {
@@ -233,7 +261,10 @@ fn nearby(selector: &Selector, subjects: &[Subject<'_>]) -> Vec<String> {
         Field::Claim => subjects.iter().flat_map(|s| s.needs.iter().copied()).collect(),
         Field::Ets => subjects.iter().flat_map(|s| s.ets.iter().copied()).collect(),
     };
-    near(selector.pattern(), words, 5).into_iter().map(str::to_owned).collect()
+    near(selector.pattern(), words, 5)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -241,12 +272,36 @@ mod tests {
     use super::*;
 
     fn library() -> Vec<Subject<'static>> {
-        let case = |id, variant| Subject { id, variant, suite: "push", ..Subject::default() };
+        let case = |id, variant| Subject {
+            id,
+            variant,
+            suite: "push",
+            ..Subject::default()
+        };
         vec![
-            Subject { clauses: vec!["rfc7252/4.2"], ets: vec!["LightweightM2M-1.0-int-101"], ..Subject { suite: "reg", ..case("reg.initial", None) } },
-            Subject { clauses: vec!["rfc7252/4.5", "oma-fw/T5"], defects: vec!["nul-is-package"], ..case("push.dup.last", Some("block=64")) },
-            Subject { clauses: vec!["rfc7252/4.5"], ..case("push.dup.last", Some("block=512")) },
-            Subject { tags: vec!["slow"], needs: vec!["pull:coap"], ets: vec!["LightweightM2M-1.0-int-770"], ..case("push.happy", None) },
+            Subject {
+                clauses: vec!["rfc7252/4.2"],
+                ets: vec!["LightweightM2M-1.0-int-101"],
+                ..Subject {
+                    suite: "reg",
+                    ..case("reg.initial", None)
+                }
+            },
+            Subject {
+                clauses: vec!["rfc7252/4.5", "oma-fw/T5"],
+                defects: vec!["nul-is-package"],
+                ..case("push.dup.last", Some("block=64"))
+            },
+            Subject {
+                clauses: vec!["rfc7252/4.5"],
+                ..case("push.dup.last", Some("block=512"))
+            },
+            Subject {
+                tags: vec!["slow"],
+                needs: vec!["pull:coap"],
+                ets: vec!["LightweightM2M-1.0-int-770"],
+                ..case("push.happy", None)
+            },
         ]
     }
 
@@ -282,8 +337,14 @@ mod tests {
 
     #[test]
     fn nothing_selected_is_an_error_that_says_what_is_near() {
-        assert_eq!(chosen(&["push.hapy"]).unwrap_err(), "nothing is selected by `push.hapy`; did you mean `push.happy`?");
-        assert_eq!(chosen(&["push.happy", "zzz"]).unwrap_err(), "nothing is selected by `zzz`");
+        assert_eq!(
+            chosen(&["push.hapy"]).unwrap_err(),
+            "nothing is selected by `push.hapy`; did you mean `push.happy`?"
+        );
+        assert_eq!(
+            chosen(&["push.happy", "zzz"]).unwrap_err(),
+            "nothing is selected by `zzz`"
+        );
         assert!(chosen(&["reg", "!reg"]).unwrap_err().contains("taken out again"));
         assert!(chosen(&["clase:x"]).unwrap_err().contains("did you mean `clause:`?"));
         assert!(chosen(&["tag:"]).unwrap_err().contains("nothing to look for"));

@@ -1,10 +1,10 @@
-//! Steps and expectations in words: what a step does, for reports, logs and `explain`.
+//! Steps in words: what a step does, for reports, logs and `explain`.
 
 use crate::ast::{
-    At, Await, Cancellation, CodeMatch, Datagram, Expect, FirmwareVersion, IutAction, Many, MessageExpect, MessageMatch,
-    NetworkChange, Outcome, OutcomeGrade, Party, Payload, Pos, Push, RepositoryChange, Request, Reset, Span, Step,
-    ValueMatch,
+    At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, NetworkChange, Payload,
+    Pos, Push, RepositoryChange, Request, Reset, Span, Step,
 };
+pub use crate::expects::{expect_lines, message_text};
 
 /// What goes over the link in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,30 +39,68 @@ pub struct Action {
 #[must_use]
 pub fn actions(step: &Step) -> Vec<Action> {
     let mut all = Vec::new();
-    let mut add = |name, pos: Pos, course, answered, text: String| all.push(Action { name, pos, course, answered, text });
+    let mut add = |name, pos: Pos, course, answered, text: String| {
+        all.push(Action {
+            name,
+            pos,
+            course,
+            answered,
+            text,
+        });
+    };
     use Course::{Aside, FromIut, ToIut};
     if let Some(what) = &step.await_ {
-        add("await", what.pos, FromIut, false, await_text(what.value, step.new == Some(true)));
+        add(
+            "await",
+            what.pos,
+            FromIut,
+            false,
+            await_text(what.value, step.new == Some(true)),
+        );
     }
     if let Some(what) = &step.await_message {
-        add("await-message", what.pos, FromIut, false, format!("wait for {}", message_text(what)));
+        add(
+            "await-message",
+            what.pos,
+            FromIut,
+            false,
+            format!("wait for {}", message_text(what)),
+        );
     }
     if let Some(path) = &step.read {
         let format = step.accept.map_or_else(String::new, |format| format!(" as {format}"));
         add("read", path.pos, ToIut, true, format!("GET {}{format}", path.value));
     }
     if let Some(path) = &step.discover {
-        add("discover", path.pos, ToIut, true, format!("GET {} as link-format (Discover)", path.value));
+        add(
+            "discover",
+            path.pos,
+            ToIut,
+            true,
+            format!("GET {} as link-format (Discover)", path.value),
+        );
     }
     if let Some(paths) = &step.observe {
-        add("observe", paths.pos, ToIut, true, format!("GET {} with Observe 0", list(paths)));
+        add(
+            "observe",
+            paths.pos,
+            ToIut,
+            true,
+            format!("GET {} with Observe 0", list(paths)),
+        );
     }
     if let Some(paths) = &step.cancel_observation {
         let how = match step.by.unwrap_or_default() {
             Cancellation::Get => "GET with Observe 1",
             Cancellation::Rst => "RST to the next notification",
         };
-        add("cancel-observation", paths.pos, ToIut, true, format!("end the observation of {}: {how}", list(paths)));
+        add(
+            "cancel-observation",
+            paths.pos,
+            ToIut,
+            true,
+            format!("end the observation of {}: {how}", list(paths)),
+        );
     }
     if let Some(write) = &step.write {
         let method = if write.partial == Some(true) { "POST" } else { "PUT" };
@@ -75,7 +113,13 @@ pub fn actions(step: &Step) -> Vec<Action> {
             .or_else(|| write.hex.as_ref().map(|hex| format!("{} bytes", hex.0.len())))
             .unwrap_or_default();
         let format = write.format.map_or_else(String::new, |format| format!(" as {format}"));
-        add("write", write.pos, ToIut, true, format!("{method} {} {value}{format}", write.to));
+        add(
+            "write",
+            write.pos,
+            ToIut,
+            true,
+            format!("{method} {} {value}{format}", write.to),
+        );
     }
     if let Some(reset) = &step.reset {
         let text = match reset.value {
@@ -85,8 +129,17 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("reset", reset.pos, ToIut, true, text.to_owned());
     }
     if let Some(path) = &step.execute {
-        let argument = step.argument.as_ref().map_or_else(String::new, |argument| format!(" with {argument}"));
-        add("execute", path.pos, ToIut, true, format!("POST {}{argument} (Execute)", path.value));
+        let argument = step
+            .argument
+            .as_ref()
+            .map_or_else(String::new, |argument| format!(" with {argument}"));
+        add(
+            "execute",
+            path.pos,
+            ToIut,
+            true,
+            format!("POST {}{argument} (Execute)", path.value),
+        );
     }
     if let Some(attributes) = &step.attributes {
         let period = |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value}"));
@@ -101,7 +154,13 @@ pub fn actions(step: &Step) -> Vec<Action> {
         .into_iter()
         .flatten()
         .collect();
-        add("attributes", attributes.pos, ToIut, true, format!("PUT {}?{} (Write-Attributes)", attributes.to, query.join("&")));
+        add(
+            "attributes",
+            attributes.pos,
+            ToIut,
+            true,
+            format!("PUT {}?{} (Write-Attributes)", attributes.to, query.join("&")),
+        );
     }
     if let Some(push) = &step.push {
         add("push", push.pos, ToIut, true, push_text(push));
@@ -122,8 +181,16 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("datagram", datagram.pos, ToIut, true, datagram_text(datagram));
     }
     if let Some(resend) = &step.resend {
-        let block = resend.block.map_or_else(String::new, |block| format!(" block {block} of"));
-        add("resend", resend.pos, ToIut, true, format!("send{block} `{}` again, byte for byte", resend.of.value));
+        let block = resend
+            .block
+            .map_or_else(String::new, |block| format!(" block {block} of"));
+        add(
+            "resend",
+            resend.pos,
+            ToIut,
+            true,
+            format!("send{block} `{}` again, byte for byte", resend.of.value),
+        );
     }
     if let Some(change) = &step.network {
         add("network", change.pos, Aside, false, network_text(change));
@@ -132,8 +199,18 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("repository", change.pos, Aside, false, repository_text(change));
     }
     if let Some(change) = &step.server {
-        let reset = if change.reset == Some(true) { "as usual" } else { "otherwise than usual" };
-        add("server", change.pos, Aside, false, format!("from now on the server answers {reset}"));
+        let reset = if change.reset == Some(true) {
+            "as usual"
+        } else {
+            "otherwise than usual"
+        };
+        add(
+            "server",
+            change.pos,
+            Aside,
+            false,
+            format!("from now on the server answers {reset}"),
+        );
     }
     if let Some(action) = &step.iut {
         let text = match action.value {
@@ -151,7 +228,9 @@ pub fn actions(step: &Step) -> Vec<Action> {
         let text = if poll.paths.is_empty() {
             "stop polling".to_owned()
         } else {
-            let every = poll.every.map_or_else(String::new, |every| format!(" every {}", span(every)));
+            let every = poll
+                .every
+                .map_or_else(String::new, |every| format!(" every {}", span(every)));
             format!("GET {}{every}, in the background", list(&poll.paths))
         };
         add("poll", poll.pos, ToIut, false, text);
@@ -178,9 +257,9 @@ pub fn step_text(step: &Step) -> String {
 pub fn span(span: Span) -> String {
     let time = span.0;
     let millis = time.as_millis();
-    if time.subsec_micros() % 1000 != 0 {
+    if !time.subsec_micros().is_multiple_of(1000) {
         format!("{}us", time.as_micros())
-    } else if millis % 1000 != 0 {
+    } else if !millis.is_multiple_of(1000) {
         format!("{millis}ms")
     } else if time.as_secs() >= 3600 && time.as_secs().is_multiple_of(3600) {
         format!("{}h", time.as_secs() / 3600)
@@ -191,11 +270,11 @@ pub fn span(span: Span) -> String {
     }
 }
 
-fn list<T: std::fmt::Display>(many: &[T]) -> String {
+pub(crate) fn list<T: std::fmt::Display>(many: &[T]) -> String {
     many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn either<T: std::fmt::Display>(many: &[T]) -> String {
+pub(crate) fn either<T: std::fmt::Display>(many: &[T]) -> String {
     many.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
@@ -253,7 +332,10 @@ fn payload_text(payload: &Payload) -> String {
     } else if let Some(count) = payload.random {
         format!(" {count} bytes of noise")
     } else if let Some(name) = &payload.package {
-        payload.block.map_or_else(|| format!(" package {name}"), |block| format!(" package {name}, block {block}"))
+        payload.block.map_or_else(
+            || format!(" package {name}"),
+            |block| format!(" package {name}, block {block}"),
+        )
     } else if let Some(length) = payload.text_of_length {
         format!(" text of {length} bytes")
     } else {
@@ -262,7 +344,9 @@ fn payload_text(payload: &Payload) -> String {
 }
 
 fn request_text(request: &Request) -> String {
-    let mut text = request.method.map_or_else(|| "GET".to_owned(), |method| method.to_string());
+    let mut text = request
+        .method
+        .map_or_else(|| "GET".to_owned(), |method| method.to_string());
     if let Some(path) = &request.path {
         text.push_str(&format!(" {path}"));
     }
@@ -336,7 +420,11 @@ fn network_text(change: &NetworkChange) -> String {
         parts.push("other impairments".to_owned());
     }
     if let Some(rules) = &change.rules {
-        parts.push(format!("{} more rule{}", rules.len(), if rules.len() == 1 { "" } else { "s" }));
+        parts.push(format!(
+            "{} more rule{}",
+            rules.len(),
+            if rules.len() == 1 { "" } else { "s" }
+        ));
     }
     if change.clear_rules == Some(true) {
         parts.push("the added rules are gone".to_owned());
@@ -345,7 +433,10 @@ fn network_text(change: &NetworkChange) -> String {
 }
 
 fn repository_text(change: &RepositoryChange) -> String {
-    let name = change.name.as_ref().map_or("the repository", |name| name.value.as_str());
+    let name = change
+        .name
+        .as_ref()
+        .map_or("the repository", |name| name.value.as_str());
     let mut parts = Vec::new();
     if change.release == Some(true) {
         parts.push("gives what it holds".to_owned());
@@ -357,262 +448,6 @@ fn repository_text(change: &RepositoryChange) -> String {
         parts.push(format!("serves {} now", package.value));
     }
     format!("{name} {}", parts.join(", "))
-}
-
-/// Which messages, in words.
-#[must_use]
-pub fn message_text(select: &MessageMatch) -> String {
-    let mut words = Vec::new();
-    if select.again == Some(true) {
-        words.push("a repeated".to_owned());
-    }
-    if let Some(kind) = &select.kind {
-        words.push(either(kind));
-    }
-    if let Some(method) = &select.method {
-        words.push(either(method));
-    }
-    if let Some(code) = &select.code {
-        words.push(either(code));
-    }
-    if select.empty == Some(true) {
-        words.push("Empty".to_owned());
-    }
-    if let Some(path) = &select.path {
-        words.push(either(path));
-    }
-    if words.is_empty() {
-        words.push("a message".to_owned());
-    }
-    if let Some(block) = select.block1 {
-        words.push(format!("with Block1 {block}"));
-    }
-    if let Some(number) = &select.block1_num {
-        words.push(format!("with Block1 number {number}"));
-    }
-    if let Some(block) = select.block2 {
-        words.push(format!("with Block2 {block}"));
-    }
-    if let Some(number) = &select.block2_num {
-        words.push(format!("with Block2 number {number}"));
-    }
-    if let Some(size) = &select.block2_size {
-        words.push(format!("with Block2 size {size}"));
-    }
-    match select.observe {
-        Some(true) => words.push("with Observe".to_owned()),
-        Some(false) => words.push("without Observe".to_owned()),
-        None => {}
-    }
-    match select.etag {
-        Some(true) => words.push("with ETag".to_owned()),
-        Some(false) => words.push("without ETag".to_owned()),
-        None => {}
-    }
-    if let Some(segments) = &select.segments {
-        words.push(format!("with Uri-Path [{}]", segments.join(", ")));
-    }
-    if let Some(query) = &select.query {
-        words.push(format!("with Uri-Query [{}]", query.join(", ")));
-    }
-    if let Some(size) = &select.packet_size {
-        words.push(format!("of IP size {size}"));
-    }
-    if let Some(count) = &select.fragments {
-        words.push(format!("in {count} fragments"));
-    }
-    words.push(format!("from {}", select.from.as_ref().unwrap_or(&Party::Iut)));
-    if let Some(to) = &select.to {
-        words.push(format!("to {to}"));
-    }
-    words.join(" ")
-}
-
-fn messages_text(expect: &MessageExpect, silence: bool) -> String {
-    let what = expect.what.clone().unwrap_or_else(|| message_text(&expect.select));
-    let mut text = match (&expect.count, silence) {
-        (_, true) => format!("no {what}"),
-        (Some(count), false) => format!("{count} of: {what}"),
-        (None, false) => what,
-    };
-    if let Some(time) = expect.listen {
-        text.push_str(&format!(" for {}", span(time)));
-    }
-    if let Some(since) = &expect.since {
-        text.push_str(&format!(", since {}", since.value));
-    }
-    let flags = [
-        (expect.identical, "all byte-identical"),
-        (expect.same_message_id, "with one message id"),
-        (expect.same_token, "with one token"),
-        (expect.sizes_never_grow, "sizes never grow"),
-        (expect.contiguous, "each starting where the last ended"),
-    ];
-    for (flag, words) in flags {
-        if flag == Some(true) {
-            text.push_str(&format!(", {words}"));
-        }
-    }
-    if let Some(each) = &expect.each {
-        text.push_str(&format!(", each {}", message_text(each)));
-    }
-    if let Some(intervals) = &expect.intervals {
-        text.push_str(&format!(", the first {} to {} apart", span(intervals.least), span(intervals.most)));
-        if let Some(factor) = intervals.factor {
-            text.push_str(&format!(", then {factor} times as long each"));
-        }
-    }
-    text
-}
-
-/// What an expectation asks, a line each; the grade stands in front where it is not `must`.
-#[must_use]
-pub fn expect_lines(expect: &Expect) -> Vec<String> {
-    let mut lines = Vec::new();
-    own_lines(expect, &mut lines);
-    if let Some(within) = &expect.within
-        && let Some(last) = lines.last_mut()
-    {
-        last.push_str(&format!(", within {}", span(within.value)));
-    }
-    if let Some(because) = &expect.because
-        && let Some(last) = lines.last_mut()
-    {
-        last.push_str(&format!(" ({because})"));
-    }
-    if let Some(all) = &expect.all_of {
-        lines.extend(all.iter().flat_map(|one| expect_lines(one)));
-    }
-    if let Some(any) = &expect.any_of {
-        for (index, outcome) in any.value.iter().enumerate() {
-            lines.push(outcome_text(outcome, index == 0));
-        }
-    }
-    for (word, inner) in [("requires", &expect.requires), ("should", &expect.should), ("advice", &expect.advice)] {
-        if let Some(inner) = inner {
-            lines.extend(expect_lines(inner).into_iter().map(|line| format!("{word}: {line}")));
-        }
-    }
-    if let Some(figures) = &expect.record {
-        lines.push(format!("recorded: {}", list(figures)));
-    }
-    match &expect.when {
-        Some(when) => lines.into_iter().map(|line| format!("when {}: {line}", when.value)).collect(),
-        None => lines,
-    }
-}
-
-fn outcome_text(outcome: &At<Outcome>, first: bool) -> String {
-    let grade = match outcome.grade {
-        OutcomeGrade::Pass => "",
-        OutcomeGrade::Should => " (tolerated, reported)",
-        OutcomeGrade::Advice => " (tolerated, noted)",
-        OutcomeGrade::Inconclusive => " (inconclusive)",
-    };
-    let note = outcome.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
-    let either = if first { "either" } else { "or" };
-    format!("{either} {}{grade}{note}", expect_lines(&outcome.expect).join("; "))
-}
-
-fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
-    if let Some(code) = &expect.code {
-        lines.push(either::<CodeMatch>(code));
-    }
-    if let Some(format) = &expect.format {
-        lines.push(format!("as {}", format.value));
-    }
-    if let Some(answers) = &expect.answers {
-        let mut parts = Vec::new();
-        if let Some(code) = &answers.code {
-            parts.push(either(code));
-        }
-        for (flag, words) in [(answers.block, "the block's NUM and M, size not larger"), (answers.token, "the block's token")] {
-            if flag == Some(true) {
-                parts.push(words.to_owned());
-            }
-        }
-        if answers.last_block == Some(true) {
-            parts.push("Block1 in the last".to_owned());
-        }
-        lines.push(format!("every answer: {}", parts.join(", ")));
-    }
-    if let Some(values) = &expect.values {
-        let all: Vec<String> = values.iter().map(|(path, value): (&String, &ValueMatch)| format!("{path} is {value}")).collect();
-        lines.push(all.join(", "));
-    }
-    if let Some(paths) = &expect.has {
-        lines.push(format!("has {}", list(paths)));
-    }
-    if let Some(paths) = &expect.lacks {
-        lines.push(format!("lacks {}", list(paths)));
-    }
-    if let Some(length) = &expect.payload_length {
-        lines.push(format!("payload length {length}"));
-    }
-    if let Some(path) = &expect.path {
-        let stations: Vec<String> = path.value.iter().map(ToString::to_string).collect();
-        let result = expect.result.as_ref().map_or_else(String::new, |result| format!(", result {}", either(result)));
-        lines.push(format!("State {}{result}", stations.join(" > ")));
-    } else if let Some(result) = &expect.result {
-        lines.push(format!("Result {}", either(result)));
-    }
-    if let Some(ends) = &expect.ends {
-        let stable = expect.stable.map_or_else(String::new, |time| format!(", stable for {}", span(time)));
-        lines.push(format!("ends {}{stable}", either(ends)));
-    }
-    if let Some(pair) = &expect.pair {
-        lines.push(format!("State/Result {}", either(pair)));
-    }
-    if expect.unchanged.as_ref().is_some_and(|flag| flag.value) {
-        lines.push("State and Result unchanged".to_owned());
-    }
-    if let Some(never) = &expect.never {
-        lines.push(format!("never {}", either(never)));
-    }
-    if let Some(version) = &expect.firmware_version {
-        let version = match &version.value {
-            FirmwareVersion::New => "the package's",
-            FirmwareVersion::Old => "the old one",
-            FirmwareVersion::Is(version) => version,
-        };
-        lines.push(format!("firmware version is {version}"));
-    }
-    if let Some(image) = &expect.image {
-        lines.push(format!("the stored image is {}", image.value));
-    }
-    if let Some(registration) = &expect.registration {
-        let mut parts = vec!["registration".to_owned()];
-        for (flag, words) in [
-            (registration.new, "new"),
-            (registration.same_endpoint, "same endpoint name"),
-            (registration.new_address, "new address"),
-        ] {
-            if flag == Some(true) {
-                parts.push(words.to_owned());
-            }
-        }
-        parts.extend(registration.query.iter().map(|(name, value)| format!("{name} is {value}")));
-        parts.extend(registration.has.iter().map(|paths| format!("has {}", list(paths))));
-        parts.extend(registration.lacks.iter().map(|paths| format!("lacks {}", list(paths))));
-        lines.push(parts.join(", "));
-    }
-    if let Some(count) = &expect.registrations {
-        lines.push(format!("registrations: {}", count.value));
-    }
-    if let Some(notification) = expect.notification.as_ref().map(|notification| &notification.value) {
-        let value = notification.value.as_ref().map_or_else(String::new, |value| format!(" with {value}"));
-        let after = notification.after_previous.map_or_else(String::new, |time| format!(", {} after the last at least", span(time)));
-        lines.push(format!("notification of {}{value}{after}", notification.path));
-    }
-    if let Some(messages) = &expect.messages {
-        lines.extend(messages.iter().map(|message| messages_text(message, false)));
-    }
-    if let Some(silence) = &expect.silence {
-        lines.extend(silence.iter().map(|message| messages_text(message, true)));
-    }
-    if expect.alive.as_ref().is_some_and(|flag| flag.value) {
-        lines.push("alive: GET /3/0/3 is answered".to_owned());
-    }
 }
 
 /// The parts of an expectation and of those nested in it, with their grades.
@@ -635,8 +470,10 @@ pub fn messages_of(step: &Step) -> Vec<&MessageMatch> {
     let mut all: Vec<&MessageMatch> = step.await_message.iter().map(|select| &select.value).collect();
     if let Some(expect) = &step.expect {
         walk_expects(expect, &mut |expect| {
-            let lists: [Option<&Many<MessageExpect>>; 2] =
-                [expect.messages.as_ref().map(|m| &m.value), expect.silence.as_ref().map(|m| &m.value)];
+            let lists: [Option<&Many<MessageExpect>>; 2] = [
+                expect.messages.as_ref().map(|m| &m.value),
+                expect.silence.as_ref().map(|m| &m.value),
+            ];
             for message in lists.into_iter().flatten().flat_map(|list| list.iter()) {
                 all.push(&message.select);
                 all.extend(message.each.as_ref());

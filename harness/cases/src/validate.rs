@@ -26,9 +26,18 @@ pub struct Known<'a> {
 /// Looks at a case for what its types could not say.
 #[must_use]
 pub fn validate(case: &LoadedCase, known: &Known<'_>) -> Vec<Problem> {
-    let mut work = Work { known, mistakes: Vec::new(), packages: BTreeSet::new(), repositories: BTreeSet::new() };
+    let mut work = Work {
+        known,
+        mistakes: Vec::new(),
+        packages: BTreeSet::new(),
+        repositories: BTreeSet::new(),
+    };
     work.case(case);
-    let mut problems: Vec<Problem> = work.mistakes.into_iter().map(|mistake| case.sources.problem(mistake)).collect();
+    let mut problems: Vec<Problem> = work
+        .mistakes
+        .into_iter()
+        .map(|mistake| case.sources.problem(mistake))
+        .collect();
     problems.sort_by(|a, b| (a.pos, &a.message).cmp(&(b.pos, &b.message)));
     problems.dedup_by(|a, b| a.pos == b.pos && a.message == b.message);
     problems
@@ -40,7 +49,10 @@ pub fn validate_all(cases: &[LoadedCase], known: &Known<'_>) -> Vec<Problem> {
     let mut all: Vec<Problem> = Vec::new();
     for case in cases {
         for problem in validate(case, known) {
-            if !all.iter().any(|other| other.file == problem.file && other.pos == problem.pos && other.message == problem.message) {
+            if !all
+                .iter()
+                .any(|other| other.file == problem.file && other.pos == problem.pos && other.message == problem.message)
+            {
                 all.push(problem);
             }
         }
@@ -72,16 +84,28 @@ impl Work<'_> {
         if case.title.trim().is_empty() {
             self.say_top("title", "`title` is empty", "say in one sentence what must hold");
         } else if case.title.trim_end().ends_with('.') {
-            self.say_top("title", "`title` ends with a full stop", "take the full stop away: titles stand in tables");
+            self.say_top(
+                "title",
+                "`title` ends with a full stop",
+                "take the full stop away: titles stand in tables",
+            );
         }
         if case.purpose.trim().is_empty() {
             self.say_top("purpose", "`purpose` is empty", "say why it is asked and what is done");
         }
         if case.steps.is_empty() {
-            self.say_top("steps", "the case has no `steps`", "a case without steps judges nothing");
+            self.say_top(
+                "steps",
+                "the case has no `steps`",
+                "a case without steps judges nothing",
+            );
         }
         if case.clauses.is_empty() {
-            self.say_top("clauses", "the case names no clause", "write `clauses: [rfc7252/4.5]`: what the case judges by");
+            self.say_top(
+                "clauses",
+                "the case names no clause",
+                "write `clauses: [rfc7252/4.5]`: what the case judges by",
+            );
         }
         if case.defects.is_empty() {
             self.say_top(
@@ -101,14 +125,19 @@ impl Work<'_> {
         }
         for id in &case.ets {
             if !is_ets(id) {
-                self.say("ets", id.pos, format!("`{}` is no id of the enabler test specification", id.value)).help =
-                    Some("write it as LightweightM2M-1.0-int-770".to_owned());
+                self.say(
+                    "ets",
+                    id.pos,
+                    format!("`{}` is no id of the enabler test specification", id.value),
+                )
+                .help = Some("write it as LightweightM2M-1.0-int-770".to_owned());
             }
         }
         for skip in case.checks.iter().flat_map(|checks| &checks.skip) {
             self.name("check", "check", &skip.check, self.known.checks);
             if skip.because.trim().is_empty() {
-                self.say("because", skip.check.pos, "a check is skipped without a reason").help = Some("say why in `because`".to_owned());
+                self.say("because", skip.check.pos, "a check is skipped without a reason")
+                    .help = Some("say why in `because`".to_owned());
             }
         }
         self.packages = case.packages.keys().cloned().collect();
@@ -132,7 +161,11 @@ impl Work<'_> {
                 && !self.known.profiles.contains(&profile.as_str())
             {
                 let help = suggest(profile, self.known.profiles);
-                self.say_top("profile", &format!("there is no network profile `{profile}`"), &help.unwrap_or_default());
+                self.say_top(
+                    "profile",
+                    &format!("there is no network profile `{profile}`"),
+                    &help.unwrap_or_default(),
+                );
             }
             self.rules(network.rules.as_deref().unwrap_or_default(), Place::START);
         }
@@ -159,9 +192,16 @@ impl Work<'_> {
         let help = match near.as_slice() {
             [] => "the catalogue is in the folder clauses of the library".to_owned(),
             [one] => format!("did you mean `{one}`?"),
-            many => format!("near: {}", many.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")),
+            many => format!(
+                "near: {}",
+                many.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+            ),
         };
-        let mistake = self.say("unknown-clause", clause.pos, format!("unknown clause `{}`", clause.value));
+        let mistake = self.say(
+            "unknown-clause",
+            clause.pos,
+            format!("unknown clause `{}`", clause.value),
+        );
         mistake.label = "not in the clause catalogue".to_owned();
         mistake.help = Some(help);
     }
@@ -189,7 +229,11 @@ impl Work<'_> {
         if word != "raw" && !PACKAGE_KINDS.contains(&word) {
             let mut known = PACKAGE_KINDS.to_vec();
             known.push("raw");
-            let mistake = self.say("package", kind.pos, format!("there is no kind of package `{}`", kind.value));
+            let mistake = self.say(
+                "package",
+                kind.pos,
+                format!("there is no kind of package `{}`", kind.value),
+            );
             mistake.label = "unknown".to_owned();
             mistake.help = suggest(word, &known);
         }
@@ -223,9 +267,17 @@ impl Work<'_> {
 
     fn label(&mut self, label: &At<String>, labels: &[String]) {
         if !labels.contains(&label.value) {
-            let known: Vec<&str> = labels.iter().map(String::as_str).filter(|known| *known != "start").collect();
+            let known: Vec<&str> = labels
+                .iter()
+                .map(String::as_str)
+                .filter(|known| *known != "start")
+                .collect();
             let help = suggest(label, &known).unwrap_or_else(|| "give the step a name by `as: NAME`".to_owned());
-            let mistake = self.say("label", label.pos, format!("no step before this one is called `{}`", label.value));
+            let mistake = self.say(
+                "label",
+                label.pos,
+                format!("no step before this one is called `{}`", label.value),
+            );
             mistake.label = "unknown label".to_owned();
             mistake.help = Some(help);
         }
@@ -243,7 +295,11 @@ impl Work<'_> {
                 FaultAction::ChangeFile if fault.package.is_none() => "package",
                 _ => continue,
             };
-            self.say("fault", fault.action.pos, format!("this fault needs `{needs}` beside it"));
+            self.say(
+                "fault",
+                fault.action.pos,
+                format!("this fault needs `{needs}` beside it"),
+            );
         }
     }
 
@@ -268,8 +324,12 @@ impl Work<'_> {
                 }
                 [_] => {}
                 many => {
-                    self.say("rule", place, format!("a rule of the network does {} things: {}", many.len(), many.join(", "))).help =
-                        Some("make a rule of each; the first that matches decides".to_owned());
+                    self.say(
+                        "rule",
+                        place,
+                        format!("a rule of the network does {} things: {}", many.len(), many.join(", ")),
+                    )
+                    .help = Some("make a rule of each; the first that matches decides".to_owned());
                 }
             }
             if rule.delay.is_some() && rule.by.is_none() {
@@ -295,27 +355,49 @@ impl Work<'_> {
             payload.text_of_length.is_some(),
         ];
         if given.iter().filter(|given| **given).count() > 1 {
-            self.say("payload", pos, "a payload is one thing: text, integer, boolean, hex, random, package or text-of-length");
+            self.say(
+                "payload",
+                pos,
+                "a payload is one thing: text, integer, boolean, hex, random, package or text-of-length",
+            );
         }
         if let Some(name) = &payload.package {
-            self.package(&At { value: name.clone(), pos });
+            self.package(&At {
+                value: name.clone(),
+                pos,
+            });
         }
     }
 
     fn step(&mut self, step: &At<Step>, labels: &[String]) {
         let actions = actions(step);
-        if let [first, second, ..] = actions.as_slice() {
-            let mistake = self.say("actions", second.pos, format!("a step does one thing; this one has `{}` and `{}`", first.name, second.name));
+        let mut ordered: Vec<_> = actions.iter().collect();
+        ordered.sort_by_key(|action| action.pos);
+        if let [first, second, ..] = ordered.as_slice() {
+            let mistake = self.say(
+                "actions",
+                second.pos,
+                format!(
+                    "a step does one thing; this one has `{}` and `{}`",
+                    first.name, second.name
+                ),
+            );
             mistake.label = "make a step of its own for this".to_owned();
         }
         if actions.is_empty() && step.expect.is_none() {
-            self.say("actions", step.pos, "the step does nothing").help = Some("give it an action such as `push:`, or `expect:`".to_owned());
+            self.say("actions", step.pos, "the step does nothing").help =
+                Some("give it an action such as `push:`, or `expect:`".to_owned());
         }
         let name = actions.first().map_or("expect", |action| action.name);
         let mut only = |given: bool, key: &str, with: &[&str]| {
             if given && !with.contains(&name) {
-                let with = with.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                self.say("modifier", step.pos, format!("`{key}` says nothing beside `{name}`")).help = Some(format!("it goes with {with}"));
+                let with = with
+                    .iter()
+                    .map(|name| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                self.say("modifier", step.pos, format!("`{key}` says nothing beside `{name}`"))
+                    .help = Some(format!("it goes with {with}"));
             }
         };
         only(step.accept.is_some(), "accept", &["read", "observe", "discover"]);
@@ -326,15 +408,26 @@ impl Work<'_> {
         only(
             step.background.is_some(),
             "background",
-            &["read", "discover", "observe", "write", "reset", "execute", "push", "pull", "request", "datagram"],
+            &[
+                "read", "discover", "observe", "write", "reset", "execute", "push", "pull", "request", "datagram",
+            ],
         );
         if let Some(when) = &step.when {
             self.claim(when);
         }
         if let Some(write) = &step.write {
-            let given = [write.text.is_some(), write.integer.is_some(), write.boolean.is_some(), write.hex.is_some()];
+            let given = [
+                write.text.is_some(),
+                write.integer.is_some(),
+                write.boolean.is_some(),
+                write.hex.is_some(),
+            ];
             if given.iter().filter(|given| **given).count() != 1 {
-                self.say("write", write.pos, "a write has one value: text, integer, boolean or hex");
+                self.say(
+                    "write",
+                    write.pos,
+                    "a write has one value: text, integer, boolean or hex",
+                );
             }
         }
         if let Some(push) = &step.push {
@@ -345,15 +438,21 @@ impl Work<'_> {
                 self.label(of, labels);
             }
             if push.from.is_some() != push.of.is_some() {
-                self.say("push", push.pos, "`from` and `of` go together: the block to go on from, and the push that began the body");
+                self.say(
+                    "push",
+                    push.pos,
+                    "`from` and `of` go together: the block to go on from, and the push that began the body",
+                );
             }
             if let Some(block) = push.block
                 && ![16, 32, 64, 128, 256, 512, 1024].contains(&block)
             {
-                self.say("push", push.pos, format!("there is no block size {block}")).help = Some("16, 32, 64, 128, 256, 512 or 1024".to_owned());
+                self.say("push", push.pos, format!("there is no block size {block}"))
+                    .help = Some("16, 32, 64, 128, 256, 512 or 1024".to_owned());
             }
             if push.token_length.is_some_and(|length| length > 8) {
-                self.say("push", push.pos, "a token has at most 8 bytes").help = Some("use `datagram` to send what is malformed".to_owned());
+                self.say("push", push.pos, "a token has at most 8 bytes").help =
+                    Some("use `datagram` to send what is malformed".to_owned());
             }
             self.party(push.sender.as_ref(), push.pos);
         }
@@ -393,7 +492,9 @@ impl Work<'_> {
             self.party(select.to.as_ref(), step.pos);
         }
         if let Some(expect) = &step.expect {
-            let answered = actions.first().is_some_and(|action| action.answered || action.name == "await");
+            let answered = actions
+                .first()
+                .is_some_and(|action| action.answered || action.name == "await");
             let mut own = labels.to_vec();
             own.extend(step.label.iter().map(|label| label.value.clone()));
             walk_expects(expect, &mut |expect| self.expect(expect, answered, name, &own));
@@ -402,9 +503,20 @@ impl Work<'_> {
 
     fn expect(&mut self, expect: &At<Expect>, answered: bool, action: &str, labels: &[String]) {
         let mut rest = expect.value.clone();
-        (rest.within, rest.when, rest.clauses, rest.because, rest.stable, rest.object) = (None, None, None, None, None, None);
+        (
+            rest.within,
+            rest.when,
+            rest.clauses,
+            rest.because,
+            rest.stable,
+            rest.object,
+        ) = (None, None, None, None, None, None);
         if rest == Expect::default() {
-            let message = if expect.within.is_some() { "`within` without anything to come within it" } else { "the expectation is empty" };
+            let message = if expect.within.is_some() {
+                "`within` without anything to come within it"
+            } else {
+                "the expectation is empty"
+            };
             self.say("expect", expect.pos, message);
         }
         if let Some(when) = &expect.when {
@@ -416,19 +528,31 @@ impl Work<'_> {
         if let Some(code) = &expect.code
             && !answered
         {
-            self.say("expect", code.pos, format!("`code` has no answer to look at: `{action}` asks the IUT nothing")).help =
-                Some("put the expectation into the step that sends the request".to_owned());
+            self.say(
+                "expect",
+                code.pos,
+                format!("`code` has no answer to look at: `{action}` asks the IUT nothing"),
+            )
+            .help = Some("put the expectation into the step that sends the request".to_owned());
         }
         if let Some(answers) = &expect.answers
             && !matches!(action, "push" | "await")
         {
-            self.say("expect", answers.pos, format!("`answers` is about the blocks of a push; this step is `{action}`"));
+            self.say(
+                "expect",
+                answers.pos,
+                format!("`answers` is about the blocks of a push; this step is `{action}`"),
+            );
         }
         if let Some(path) = &expect.path {
             if path.value.is_empty() {
                 self.say("expect", path.pos, "`path` has no station");
             } else if path.value.last().is_some_and(|station| station.optional) {
-                self.say("expect", path.pos, "the last station of `path` must be seen; it cannot have a `?`");
+                self.say(
+                    "expect",
+                    path.pos,
+                    "the last station of `path` must be seen; it cannot have a `?`",
+                );
             }
         }
         if let Some(image) = &expect.image {
@@ -459,14 +583,26 @@ fn inside(pos: Pos, text: &str, offset: usize) -> Place {
         return place;
     };
     let shift = narrow(offset) + quote;
-    let len = text[offset..].find([' ', '|', '&', ')', '>', '<', '=']).unwrap_or(text.len() - offset).max(1);
-    Place { column: place.column + narrow(before.chars().count()) + quote, offset: place.offset + shift, len: narrow(len), ..place }
+    let len = text[offset..]
+        .find([' ', '|', '&', ')', '>', '<', '='])
+        .unwrap_or(text.len() - offset)
+        .max(1);
+    Place {
+        column: place.column + narrow(before.chars().count()) + quote,
+        offset: place.offset + shift,
+        len: narrow(len),
+        ..place
+    }
 }
 
 fn is_ets(id: &str) -> bool {
-    id.strip_prefix("LightweightM2M-").and_then(|rest| rest.split_once("-int-")).is_some_and(|(version, number)| {
-        version.split_once('.').is_some_and(|(a, b)| a.parse::<u8>().is_ok() && b.parse::<u8>().is_ok())
-            && !number.is_empty()
-            && number.chars().all(|c| c.is_ascii_digit())
-    })
+    id.strip_prefix("LightweightM2M-")
+        .and_then(|rest| rest.split_once("-int-"))
+        .is_some_and(|(version, number)| {
+            version
+                .split_once('.')
+                .is_some_and(|(a, b)| a.parse::<u8>().is_ok() && b.parse::<u8>().is_ok())
+                && !number.is_empty()
+                && number.chars().all(|c| c.is_ascii_digit())
+        })
 }

@@ -96,6 +96,9 @@ mod tests {
     fn near_words_come_nearest_first_and_far_ones_not_at_all() {
         assert_eq!(near("exepct", ["expect", "except", "push"], 3), ["expect", "except"]);
         assert_eq!(nearest("zzz", ["expect", "push"]), None);
-        assert_eq!(nearest("lost-last", ["push.lost-last-ack", "reg.initial"]), Some("push.lost-last-ack"));
+        assert_eq!(
+            nearest("lost-last", ["push.lost-last-ack", "reg.initial"]),
+            Some("push.lost-last-ack")
+        );
     }
 }

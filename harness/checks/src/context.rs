@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 /// Tokens remembered for a whole case; beyond, an unknown token is not judged any more.
 const TOKENS_EVER: usize = 1 << 18;
 
+/// Conversations whose message ids are remembered for good: a flood from ever new ports must not fill the memory.
+const HEARD: usize = 512;
+
 /// What a message with a message id of its own (CON, NON) is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Repeat {
@@ -120,7 +123,9 @@ impl Message<'_> {
         if !self.is_first() || self.earlier_answer.is_some() || !self.code.is_response() {
             return None;
         }
-        self.request.as_ref().filter(|request| !request.odd && !request.ambiguous && request.life == self.life)
+        self.request
+            .as_ref()
+            .filter(|request| !request.odd && !request.ambiguous && request.life == self.life)
     }
 
     /// The piece of a body in a block, as a half-open range.
@@ -151,8 +156,8 @@ struct TokenUse {
 
 #[derive(Debug)]
 struct Conversation {
-    /// One bit for each message id that ever reached the IUT.
-    heard: Box<[u64; 1024]>,
+    /// One bit for each message id that ever reached the IUT; none for conversations beyond a bound.
+    heard: Option<Box<[u64; 1024]>>,
     serial: u64,
     last_out: Option<Duration>,
 }
@@ -179,13 +184,11 @@ impl Context {
         self.life += 1;
     }
 
-    pub(crate) fn life(&self) -> u32 {
-        self.life
-    }
-
     /// When the IUT last sent anything in a conversation.
     pub(crate) fn last_out(&self, conversation: u32) -> Option<Duration> {
-        self.conversations.get(conversation as usize).and_then(|conversation| conversation.last_out)
+        self.conversations
+            .get(conversation as usize)
+            .and_then(|conversation| conversation.last_out)
     }
 
     /// Dissects a datagram at the IUT's end and finds its place.
@@ -198,7 +201,11 @@ impl Context {
     ) -> Result<Message<'a>, FormatError> {
         self.expire(at, timing);
         let outgoing = datagram.toward == Toward::Server;
-        let pair = if outgoing { (datagram.src, datagram.dst) } else { (datagram.dst, datagram.src) };
+        let pair = if outgoing {
+            (datagram.src, datagram.dst)
+        } else {
+            (datagram.dst, datagram.src)
+        };
         let conversation = self.conversation(pair);
         let view = match MessageView::parse(&datagram.payload) {
             Ok(view) => view,
@@ -218,7 +225,10 @@ impl Context {
             token: Token::new(view.token()),
             facts: Facts::of(&view),
             at,
-            here: Ref { event, datagram: datagram.datagram },
+            here: Ref {
+                event,
+                datagram: datagram.datagram,
+            },
             outgoing,
             odd: !outgoing && (datagram.planned || datagram.altered),
             conversation,
@@ -273,35 +283,49 @@ impl Context {
         let next = self.conversations.len() as u32;
         let id = *self.ids.entry(pair).or_insert(next);
         if id == next {
-            self.conversations.push(Conversation { heard: Box::new([0; 1024]), serial: 0, last_out: None });
+            let heard = (self.conversations.len() < HEARD).then(|| Box::new([0; 1024]));
+            self.conversations.push(Conversation {
+                heard,
+                serial: 0,
+                last_out: None,
+            });
         }
         self.last_pair = Some((pair, id));
         id
     }
 
     fn hear(&mut self, conversation: u32, id: u16) {
-        if let Some(conversation) = self.conversations.get_mut(conversation as usize) {
-            conversation.heard[usize::from(id >> 6)] |= 1 << (id & 63);
+        let conversation = self.conversations.get_mut(conversation as usize);
+        if let Some(heard) = conversation.and_then(|conversation| conversation.heard.as_mut()) {
+            heard[usize::from(id >> 6)] |= 1 << (id & 63);
         }
     }
 
+    /// The message id reached the IUT, or nobody can tell.
     fn heard(&self, conversation: u32, id: u16) -> bool {
-        self.conversations
-            .get(conversation as usize)
-            .is_some_and(|conversation| conversation.heard[usize::from(id >> 6)] & (1 << (id & 63)) != 0)
+        let conversation = self.conversations.get(conversation as usize);
+        let heard = conversation.and_then(|conversation| conversation.heard.as_ref());
+        heard.is_none_or(|heard| heard[usize::from(id >> 6)] & (1 << (id & 63)) != 0)
     }
 
     /// Sorts a CON or NON among those with its message id.
     fn place(&mut self, message: &mut Message<'_>, timing: &Timing) {
         let key = (message.conversation, message.outgoing, message.message_id);
         let bytes = hash::of(message.view.bytes());
-        let serial = self.conversations.get_mut(message.conversation as usize).map_or(0, |conversation| {
-            conversation.serial += 1;
-            conversation.serial
-        });
+        let serial = self
+            .conversations
+            .get_mut(message.conversation as usize)
+            .map_or(0, |conversation| {
+                conversation.serial += 1;
+                conversation.serial
+            });
         let mut ambiguous = false;
         if let Some(old) = self.exchanges.get_mut(&key) {
-            let lifetime = if old.request.kind == Type::Con { timing.exchange_lifetime } else { timing.non_lifetime };
+            let lifetime = if old.request.kind == Type::Con {
+                timing.exchange_lifetime
+            } else {
+                timing.non_lifetime
+            };
             let since_first = message.at.saturating_sub(old.request.at);
             let alive = since_first + timing.tolerance < lifetime;
             // Between "surely alive" and "surely dead" nothing can be told.
@@ -350,8 +374,15 @@ impl Context {
             odd: message.odd,
             life: message.life,
         };
-        let exchange =
-            Exchange { request, bytes, last_at: message.at, last_interval: None, serial, answered: false, answer: None };
+        let exchange = Exchange {
+            request,
+            bytes,
+            last_at: message.at,
+            last_interval: None,
+            serial,
+            answered: false,
+            answer: None,
+        };
         self.exchanges.insert(key, exchange);
         self.exchange_expiry.push_back((message.at, key));
     }
@@ -402,7 +433,9 @@ impl Context {
             }
         }
         let Some(message_id) = message_id else { return };
-        let Some(exchange) = self.exchanges.get_mut(&(conversation, asked, message_id)) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&(conversation, asked, message_id)) else {
+            return;
+        };
         if !by_id && !exchange.request.code.is_request() {
             return;
         }
@@ -428,7 +461,11 @@ impl Context {
                 break;
             }
             self.exchange_expiry.pop_front();
-            if self.exchanges.get(&key).is_some_and(|exchange| exchange.request.at == at) {
+            if self
+                .exchanges
+                .get(&key)
+                .is_some_and(|exchange| exchange.request.at == at)
+            {
                 self.exchanges.remove(&key);
             }
         }

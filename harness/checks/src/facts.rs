@@ -17,7 +17,10 @@ impl Token {
         let mut bytes = [0; 8];
         let length = token.len().min(8);
         bytes[..length].copy_from_slice(&token[..length]);
-        Self { bytes, length: length as u8 }
+        Self {
+            bytes,
+            length: length as u8,
+        }
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -63,7 +66,8 @@ impl Target {
 
     /// The target is that resource, or a resource instance in it.
     pub(crate) fn is_resource(&self, object: u16, resource: u16) -> bool {
-        self.lw().is_some_and(|path| path.object == Some(object) && path.resource == Some(resource))
+        self.lw()
+            .is_some_and(|path| path.object == Some(object) && path.resource == Some(resource))
     }
 }
 
@@ -96,8 +100,8 @@ impl Facts {
                         segments.add(option.value);
                     }
                 }
-                option::BLOCK1 => facts.block1 = facts.block1.or(option.block().ok()),
-                option::BLOCK2 => facts.block2 = facts.block2.or(option.block().ok()),
+                option::BLOCK1 => facts.block1 = facts.block1.or_else(|| option.block().ok()),
+                option::BLOCK2 => facts.block2 = facts.block2.or_else(|| option.block().ok()),
                 option::OBSERVE if option.value.len() <= 3 => facts.observe = option.uint().map(|value| value as u32),
                 option::CONTENT_FORMAT if option.value.len() <= 2 => {
                     facts.content_format = option.uint().map(|value| value as u16);
@@ -152,7 +156,12 @@ impl Segments {
             (First::Dp, 1) => Target::Send,
             (_, 1..=4) if self.numbers[..self.count].iter().all(Option::is_some) => {
                 let [object, instance, resource, resource_instance] = self.numbers;
-                Target::Lw(LwPath { object, instance, resource, resource_instance })
+                Target::Lw(LwPath {
+                    object,
+                    instance,
+                    resource,
+                    resource_instance,
+                })
             }
             _ => Target::Other,
         }

@@ -19,6 +19,8 @@ mod report;
 mod rules;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use catalogue::{CheckInfo, all, info};
 pub use config::{CheckConfig, Mode, Timing};
@@ -41,7 +43,11 @@ impl Checks {
     /// The checks of one case.
     #[must_use]
     pub fn new(config: CheckConfig) -> Self {
-        Self { context: Context::default(), rules: Rules::default(), report: Report::new(config) }
+        Self {
+            context: Context::default(),
+            rules: Rules::default(),
+            report: Report::new(config),
+        }
     }
 
     /// Takes one event; what it proves wrong is appended to `findings`. Events must come in the order of their time.
@@ -71,12 +77,12 @@ impl Checks {
     fn on_datagram(&mut self, event: &Event, datagram: &Datagram) {
         let outgoing = datagram.toward == Toward::Server;
         if outgoing {
-            self.rules.on_datagram(event.no, datagram, &mut self.report);
+            rules::format::mtu(event.no, datagram, &mut self.report);
         }
         let timing = self.report.config.timing;
         match self.context.take(event.no, event.at, datagram, &timing) {
             Ok(message) => self.rules.on_message(&message, &self.context, &mut self.report),
-            Err(error) if outgoing => self.rules.on_malformed(event.no, datagram, error, &mut self.report),
+            Err(error) if outgoing => rules::format::malformed(event.no, datagram, error, &mut self.report),
             Err(_) => {}
         }
     }

@@ -43,7 +43,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(config: CheckConfig) -> Self {
-        Self { config, tallies: BTreeMap::new(), ready: Vec::new() }
+        Self {
+            config,
+            tallies: BTreeMap::new(),
+            ready: Vec::new(),
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -59,7 +63,18 @@ impl Report {
         if self.config.disabled.iter().any(|id| id == check.id) {
             return;
         }
-        let overridden = self.config.grades.iter().find(|(id, _)| id == check.id).map(|(_, grade)| *grade);
+        debug_assert!(
+            check.clauses.contains(&broken.clause),
+            "{} does not name {}",
+            check.id,
+            broken.clause
+        );
+        let overridden = self
+            .config
+            .grades
+            .iter()
+            .find(|(id, _)| id == check.id)
+            .map(|(_, grade)| *grade);
         let grade = overridden.unwrap_or(broken.grade);
         let tally = self.tallies.entry((check.id, grade)).or_default();
         tally.count += 1;

@@ -1,2 +1,71 @@
-//! The `fotaproof` command.
-fn main() {}
+//! The `fotaproof` command: arguments in, exit code out.
+
+mod args;
+mod audit;
+mod explain;
+mod failure;
+mod inputs;
+mod interrupt;
+mod list;
+mod peers;
+mod replay;
+mod run;
+mod schema;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use fotaproof_reports::model::exit_code;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // help and version are asked for and go to standard output
+            let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::PASSED };
+            let _ = error.print();
+            return exit(code);
+        }
+    };
+    let done = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::list(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Check(args) => list::check(&args),
+        Command::Audit(args) => audit::audit(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Device(args) => peers::device(&args),
+        Command::Server(args) => peers::server(&args),
+        Command::Schema(args) => schema::schema(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "fotaproof", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(exit_code::PASSED)
+        }
+    };
+    match done {
+        Ok(code) => exit(code),
+        Err(failure) => {
+            let _ = std::io::stderr().write_all(failure.text().as_bytes());
+            exit(failure.code())
+        }
+    }
+}
+
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Prints data to standard output. A reader that went away (`| head`) is no error.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What every command gives: an exit code, or why there is none.
+pub(crate) type Done = Result<i32, Failure>;

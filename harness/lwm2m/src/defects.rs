@@ -40,6 +40,9 @@ macro_rules! defects {
 }
 
 defects! {
+    // What a set-up that does not work looks like.
+    NeverRegisters = "never-registers": "The device starts and never sends a Register.",
+    ReadsUnanswered = "reads-unanswered": "No read is ever answered.",
     // Registration.
     RegListsSecurity = "reg-lists-security": "The Register payload also names the Security object.",
     VerOverstated = "ver-overstated": "Object 5 is registered one version above the one it has.",

@@ -83,7 +83,7 @@ impl EmbeddedIut {
             IutCommand::PowerCut => {
                 if let Some(mut device) = self.device.take() {
                     device.handle(now, DeviceInput::PowerCut);
-                    self.kept = Some(device.into_flash());
+                    self.kept = Some(device.flash().clone());
                 }
                 self.ports.clear();
                 Some(IutReport::PowerCut)
@@ -147,7 +147,7 @@ impl EmbeddedIut {
                     return Some(EmbeddedOutput::Report(IutReport::Output { stderr: false, line }));
                 }
                 DeviceOutput::Off => {
-                    self.kept = self.device.take().map(Device::into_flash);
+                    self.kept = self.device.take().map(|device| device.flash().clone());
                     self.ports.clear();
                     let asked = core::mem::take(&mut self.stopping);
                     let status = "off".to_owned();

@@ -1,3 +1,13 @@
 //! Sessions, the virtual and the real driver, IUT processes, verdicts, scheduling.
 
+pub mod audit;
+pub mod embedded;
+pub mod evidence;
+pub mod expected;
+pub mod iut;
+pub mod packages;
+pub mod prepare;
+pub mod run;
+mod schedule;
 pub mod session;
+pub mod virtual_driver;

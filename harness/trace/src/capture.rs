@@ -82,7 +82,10 @@ pub struct CaptureWriter<W: io::Write> {
 
 impl<W: io::Write> core::fmt::Debug for CaptureWriter<W> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("CaptureWriter").field("frames", &self.frames).field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("CaptureWriter")
+            .field("frames", &self.frames)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,12 +100,21 @@ impl<W: io::Write> CaptureWriter<W> {
             options.push(SectionHeaderOption::UserApplication(Cow::Owned(cut(&info.application))));
         }
         if !info.comment.is_empty() {
-            options.push(SectionHeaderOption::Common(CommonOption::Comment(Cow::Owned(cut(&info.comment)))));
+            options.push(SectionHeaderOption::Common(CommonOption::Comment(Cow::Owned(cut(
+                &info.comment,
+            )))));
         }
         // One byte order everywhere: the same run gives the same bytes on every machine.
-        let section = SectionHeaderBlock { endianness: Endianness::Little, options, ..Default::default() };
+        let section = SectionHeaderBlock {
+            endianness: Endianness::Little,
+            options,
+            ..Default::default()
+        };
         let mut writer = PcapNgWriter::with_section_header(output, section)?;
-        for (name, description) in [("iut", "the end of the implementation under test"), ("server", "the end of its peer")] {
+        for (name, description) in [
+            ("iut", "the end of the implementation under test"),
+            ("server", "the end of its peer"),
+        ] {
             let mut interface = InterfaceDescriptionBlock::new(DataLink::RAW, 0);
             interface.options = vec![
                 InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
@@ -112,8 +124,15 @@ impl<W: io::Write> CaptureWriter<W> {
             writer.write_pcapng_block(interface)?;
         }
         if !info.hosts.is_empty() {
-            let records = info.hosts.iter().map(|(address, name)| record(*address, name)).collect();
-            writer.write_pcapng_block(NameResolutionBlock { records, options: Vec::new() })?;
+            let records = info
+                .hosts
+                .iter()
+                .map(|(address, name)| record(*address, name))
+                .collect();
+            writer.write_pcapng_block(NameResolutionBlock {
+                records,
+                options: Vec::new(),
+            })?;
         }
         Ok(Self {
             writer,
@@ -163,7 +182,8 @@ impl<W: io::Write> CaptureWriter<W> {
         value.extend(text);
         value.resize(value.len().next_multiple_of(4), 0);
         let length = u32::try_from(value.len() + 12).unwrap_or(u32::MAX);
-        self.writer.write_pcapng_block(UnknownBlock::new(SECRETS_BLOCK, length, &value))?;
+        self.writer
+            .write_pcapng_block(UnknownBlock::new(SECRETS_BLOCK, length, &value))?;
         Ok(())
     }
 
@@ -202,7 +222,12 @@ impl<W: io::Write> CaptureWriter<W> {
             return Ok(());
         }
         self.frames += 1;
-        if self.numbers.len() < NUMBERED && self.numbers.last().is_none_or(|(datagram, _)| *datagram < packet.datagram) {
+        if self.numbers.len() < NUMBERED
+            && self
+                .numbers
+                .last()
+                .is_none_or(|(datagram, _)| *datagram < packet.datagram)
+        {
             self.numbers.push((packet.datagram, self.frames));
         }
         let mut comments: Vec<String> = self.step.take().into_iter().collect();
@@ -230,7 +255,13 @@ impl<W: io::Write> CaptureWriter<W> {
     /// A fate follows its packet, so the search from the end is short.
     fn on_fate(&mut self, fate: &FateOfPacket) {
         let Some(text) = fate_text(fate) else { return };
-        if let Some(waiting) = self.waiting.iter_mut().rev().take(256).find(|waiting| waiting.packet == fate.packet) {
+        if let Some(waiting) = self
+            .waiting
+            .iter_mut()
+            .rev()
+            .take(256)
+            .find(|waiting| waiting.packet == fate.packet)
+        {
             waiting.comments.push(text);
         }
     }
@@ -247,12 +278,19 @@ impl<W: io::Write> CaptureWriter<W> {
         );
         let Some(last) = finding.datagrams.last() else { return };
         // The datagram at the IUT's end; if it does not show there, at the other.
-        let at_iut = self.waiting.iter().position(|waiting| waiting.datagram == *last && waiting.point == Point::Iut);
+        let at_iut = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.datagram == *last && waiting.point == Point::Iut);
         let place = at_iut.or_else(|| self.waiting.iter().position(|waiting| waiting.datagram == *last));
         if let Some(waiting) = place.and_then(|index| self.waiting.get_mut(index)) {
             waiting.comments.push(text);
         } else if let Some(waiting) = self.waiting.back_mut() {
-            let frame = self.numbers.binary_search_by_key(last, |(id, _)| *id).ok().and_then(|index| self.numbers.get(index));
+            let frame = self
+                .numbers
+                .binary_search_by_key(last, |(id, _)| *id)
+                .ok()
+                .and_then(|index| self.numbers.get(index));
             let about = frame.map_or_else(|| "an earlier packet".to_owned(), |(_, frame)| format!("frame {frame}"));
             waiting.comments.push(format!("about {about}: {text}"));
         }
@@ -310,7 +348,10 @@ fn record<'a>(address: IpAddr, name: &str) -> Record<'a> {
 fn cut(text: &str) -> String {
     let mut text = text.replace('\0', "\u{fffd}");
     if text.len() > 8000 {
-        let end = (0..=8000).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
+        let end = (0..=8000)
+            .rev()
+            .find(|index| text.is_char_boundary(*index))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }

@@ -24,8 +24,15 @@ impl<'a> Dissected<'a> {
     /// Reads the datagram of an event; none for other events.
     #[must_use]
     pub fn of(event: &'a Event) -> Option<Self> {
-        let EventKind::Datagram(datagram) = &event.kind else { return None };
-        Some(Self { event: event.no, at: event.at, datagram, message: MessageView::parse(&datagram.payload) })
+        let EventKind::Datagram(datagram) = &event.kind else {
+            return None;
+        };
+        Some(Self {
+            event: event.no,
+            at: event.at,
+            datagram,
+            message: MessageView::parse(&datagram.payload),
+        })
     }
 
     /// It is at the end of its sender, before the network.
@@ -42,7 +49,10 @@ impl<'a> Dissected<'a> {
 }
 
 const fn is_departure(datagram: &Datagram) -> bool {
-    matches!((datagram.point, datagram.toward), (Point::Iut, Toward::Server) | (Point::Server, Toward::Iut))
+    matches!(
+        (datagram.point, datagram.toward),
+        (Point::Iut, Toward::Server) | (Point::Server, Toward::Iut)
+    )
 }
 
 /// What became of datagrams, from their packets.
@@ -92,8 +102,12 @@ pub fn ladder(events: &[Event]) -> String {
                 "{time:9.3}  NOT HELD  {}: expected {}, seen {}",
                 expectation.text, expectation.expected, expectation.seen
             ),
-            EventKind::Finding(finding) => writeln!(text, "{time:9.3}  FINDING   {}: {}", finding.source, finding.title),
-            EventKind::CaseEnded { verdict, reason, .. } if reason.is_empty() => writeln!(text, "{time:9.3}  verdict: {verdict}"),
+            EventKind::Finding(finding) => {
+                writeln!(text, "{time:9.3}  FINDING   {}: {}", finding.source, finding.title)
+            }
+            EventKind::CaseEnded { verdict, reason, .. } if reason.is_empty() => {
+                writeln!(text, "{time:9.3}  verdict: {verdict}")
+            }
             EventKind::CaseEnded { verdict, reason, .. } => writeln!(text, "{time:9.3}  verdict: {verdict}, {reason}"),
             _ => Ok(()),
         };
@@ -113,7 +127,10 @@ fn datagram_line(text: &mut String, time: f64, datagram: &Datagram, fates: &Fate
     if datagram.planned {
         text.push_str(" (planned)");
     }
-    match (fates.text.get(&datagram.datagram), fates.arrived.contains(&datagram.datagram)) {
+    match (
+        fates.text.get(&datagram.datagram),
+        fates.arrived.contains(&datagram.datagram),
+    ) {
         (Some(fate), true) => write!(text, "  [{fate}]")?,
         (Some(fate), false) => write!(text, "  [LOST: {fate}]")?,
         (None, true) => {}

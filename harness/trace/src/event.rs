@@ -215,7 +215,12 @@ pub struct FateOfPacket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Additional delay.
-    #[serde(default, rename = "delay_ns", with = "optional_nanos", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "delay_ns",
+        with = "optional_nanos",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub delay: Option<Duration>,
     /// The random draw that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]

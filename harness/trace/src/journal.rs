@@ -53,7 +53,12 @@ pub struct JournalReader<R> {
 impl<R: BufRead> JournalReader<R> {
     /// A reader at the first line.
     pub const fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), line: 0, cut: false }
+        Self {
+            input,
+            buffer: Vec::new(),
+            line: 0,
+            cut: false,
+        }
     }
 
     /// Number of the line read last, from 1.
@@ -76,7 +81,12 @@ impl<R: BufRead> Iterator for JournalReader<R> {
             match self.input.read_until(b'\n', &mut self.buffer) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(source) => return Some(Err(JournalError::Read { line: self.line + 1, source })),
+                Err(source) => {
+                    return Some(Err(JournalError::Read {
+                        line: self.line + 1,
+                        source,
+                    }));
+                }
             }
             self.line += 1;
             let whole = self.buffer.last() == Some(&b'\n');
@@ -90,7 +100,10 @@ impl<R: BufRead> Iterator for JournalReader<R> {
                     self.cut = true;
                     None
                 }
-                Err(source) => Some(Err(JournalError::Line { line: self.line, source })),
+                Err(source) => Some(Err(JournalError::Line {
+                    line: self.line,
+                    source,
+                })),
             };
         }
     }

@@ -20,6 +20,6 @@ pub use event::{
     Registration, Sample, SampleSource, Stream, Toward, TransferFacts, TransferPhase, TransferWay,
 };
 pub use finding::{Blame, CaseOutcome, Finding, FindingSource, Grade, Verdict};
-pub use names::{result_name, state_name};
 pub use journal::{JOURNAL_FORMAT, JournalError, JournalReader, write_line};
+pub use names::{result_name, state_name};
 pub use read::{CaptureReader, CapturedPacket, IpUdp, ReadError, ip_of, udp_of};

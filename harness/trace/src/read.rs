@@ -4,10 +4,10 @@ use bytes::Bytes;
 use core::time::Duration;
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
+use pcap_file::pcapng::PcapNgReader;
 use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
-use pcap_file::pcapng::PcapNgReader;
 use std::io::{self, Cursor, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -76,7 +76,9 @@ pub struct CaptureReader<R: Read> {
 
 impl<R: Read> core::fmt::Debug for CaptureReader<R> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("CaptureReader").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("CaptureReader")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,13 +96,19 @@ impl<R: Read> CaptureReader<R> {
         let source = Cursor::new(magic).chain(input);
         let broken = |reason: String| ReadError::Format { packets: 0, reason };
         let format = match magic {
-            [0x0a, 0x0d, 0x0d, 0x0a] => Format::PcapNg(PcapNgReader::new(source).map_err(|error| broken(error.to_string()))?),
+            [0x0a, 0x0d, 0x0d, 0x0a] => {
+                Format::PcapNg(PcapNgReader::new(source).map_err(|error| broken(error.to_string()))?)
+            }
             [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] | [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] => {
                 Format::Pcap(PcapReader::new(source).map_err(|error| broken(error.to_string()))?)
             }
             other => return Err(ReadError::NotACapture(other)),
         };
-        Ok(Self { format, number: 0, ended: false })
+        Ok(Self {
+            format,
+            number: 0,
+            ended: false,
+        })
     }
 
     fn read(&mut self) -> Option<Result<CapturedPacket, String>> {
@@ -127,7 +135,10 @@ impl<R: Read> CaptureReader<R> {
                     Err(error) => return Some(Err(error.to_string())),
                 };
                 let link_of = |interface: u32| {
-                    state.interfaces().get(interface as usize).map_or(u32::MAX, |found| u32::from(found.linktype))
+                    state
+                        .interfaces()
+                        .get(interface as usize)
+                        .map_or(u32::MAX, |found| u32::from(found.linktype))
                 };
                 match block {
                     Block::EnhancedPacket(packet) => {
@@ -173,11 +184,17 @@ impl<R: Read> Iterator for CaptureReader<R> {
         match self.read() {
             Some(Ok(packet)) => {
                 self.number += 1;
-                Some(Ok(CapturedPacket { number: self.number, ..packet }))
+                Some(Ok(CapturedPacket {
+                    number: self.number,
+                    ..packet
+                }))
             }
             Some(Err(reason)) => {
                 self.ended = true;
-                Some(Err(ReadError::Format { packets: self.number, reason }))
+                Some(Err(ReadError::Format {
+                    packets: self.number,
+                    reason,
+                }))
             }
             None => {
                 self.ended = true;
@@ -308,7 +325,14 @@ mod tests {
         let sll = framed(&[0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]);
         let sll2 = framed(&[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0]);
         let null = framed(&[2, 0, 0, 0]);
-        for (link, frame) in [(1, &ethernet), (1, &vlan), (113, &sll), (276, &sll2), (0, &null), (101, &packet)] {
+        for (link, frame) in [
+            (1, &ethernet),
+            (1, &vlan),
+            (113, &sll),
+            (276, &sll2),
+            (0, &null),
+            (101, &packet),
+        ] {
             assert_eq!(ip_of(link, frame), Some(&packet[..]), "link type {link}");
         }
         let arp = framed(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 6]);
@@ -320,8 +344,13 @@ mod tests {
         let mut packet = ipv4(b"hello");
         // Ethernet padding behind the packet is not payload.
         packet.extend([0; 6]);
-        let Some(IpUdp::Datagram { src, dst, payload }) = udp_of(&packet) else { panic!("a datagram") };
-        assert_eq!((src.to_string().as_str(), dst.to_string().as_str()), ("10.0.0.1:5683", "10.0.0.2:5684"));
+        let Some(IpUdp::Datagram { src, dst, payload }) = udp_of(&packet) else {
+            panic!("a datagram")
+        };
+        assert_eq!(
+            (src.to_string().as_str(), dst.to_string().as_str()),
+            ("10.0.0.1:5683", "10.0.0.2:5684")
+        );
         assert_eq!(payload, b"hello");
         packet[6] = 0x20;
         assert_eq!(udp_of(&packet), Some(IpUdp::Fragment));
@@ -332,7 +361,10 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        assert!(matches!(CaptureReader::new(&b"abcdefgh"[..]), Err(ReadError::NotACapture(_))));
+        assert!(matches!(
+            CaptureReader::new(&b"abcdefgh"[..]),
+            Err(ReadError::NotACapture(_))
+        ));
         assert!(matches!(CaptureReader::new(&b"ab"[..]), Err(ReadError::Cut)));
     }
 

@@ -59,12 +59,11 @@ pub mod hex {
     /// The hexadecimal digits of some bytes.
     #[must_use]
     pub fn encode(bytes: &[u8]) -> String {
-        let mut text = String::with_capacity(bytes.len() * 2);
-        for byte in bytes {
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        text
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from(DIGITS[usize::from(digit)]))
+            .collect()
     }
 
     /// The bytes of hexadecimal digits, or the offset of the first character that is none.
@@ -95,7 +94,12 @@ pub mod hex {
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&encode(value))
+        let mut digits = Vec::with_capacity(value.len() * 2);
+        for byte in value {
+            digits.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        // Digits are text; the check is cheap beside the rest.
+        serializer.serialize_str(core::str::from_utf8(&digits).unwrap_or_default())
     }
 
     /// Reads the digits.

@@ -122,6 +122,8 @@ pub struct Repository {
     /// Where it stands.
     #[serde(default)]
     pub at: RepositoryPlace,
+    /// Its UDP port, where it stands at an address of its own; 5683 if absent.
+    pub port: Option<u16>,
     /// Path of the file, percent-encoded as in a URI; `/fw/v2.bin` if absent.
     pub path: Option<String>,
     /// Query of the file, percent-encoded, without `?`.

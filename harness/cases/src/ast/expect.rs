@@ -108,6 +108,8 @@ pub struct Outcome {
     pub grade: OutcomeGrade,
     /// What is said of it in the report.
     pub note: Option<String>,
+    /// The case is over with this outcome: the steps after this one are left out.
+    pub ends_case: Option<bool>,
     /// What it is.
     pub expect: At<Expect>,
 }
@@ -354,6 +356,8 @@ pub struct MessageMatch {
     pub path: Option<Many<Path>>,
     /// Uri-Query options, exactly these in this order, decoded.
     pub query: Option<Vec<String>>,
+    /// Uri-Query options that are there, in any order: a name such as `lt`, or `name=value`.
+    pub query_has: Option<Many<String>>,
     /// Uri-Path options, exactly these in this order, decoded.
     pub segments: Option<Vec<String>>,
     /// Block1.
@@ -380,6 +384,8 @@ pub struct MessageMatch {
     pub fragments: Option<ValueMatch>,
     /// Whether it is a retransmission (same sender, receiver and message id as before).
     pub again: Option<bool>,
+    /// Whether its message id had been acknowledged or reset, as the sender could know.
+    pub acknowledged: Option<bool>,
     /// A text that the payload holds.
     pub payload_has: Option<String>,
 }
@@ -410,6 +416,8 @@ pub struct MessageExpect {
     /// How many; at least one if absent and nothing else is asked. Counted at the end of the
     /// time given by `for`, else as soon as it holds, at the latest at `within`.
     pub count: Option<ValueMatch>,
+    /// Only those with the message id of the first that matches: one message and its copies.
+    pub of_first: Option<bool>,
     /// Count only different messages (by sender and message id).
     pub distinct: Option<bool>,
     /// Listen for this long before judging.

@@ -18,7 +18,13 @@ const BEFORE_REBOOT: Duration = Duration::from_secs(2);
 
 /// Rules on one message that the IUT sent.
 pub(crate) fn on_sent(message: &Message<'_>, report: &mut Report) {
-    if let Repeat::Reuse { previous, was_answered, since_first, between } = &message.repeat {
+    if let Repeat::Reuse {
+        previous,
+        was_answered,
+        since_first,
+        between,
+    } = &message.repeat
+    {
         reuse(message, previous, *was_answered, *since_first, *between, report);
     }
     if message.is_response() {
@@ -41,7 +47,11 @@ fn reuse(
     if between >= WRAPPED {
         return;
     }
-    let seen = format!("{:.3} s after the first: {}", since_first.as_secs_f64(), summary_of(&message.view));
+    let seen = format!(
+        "{:.3} s after the first: {}",
+        since_first.as_secs_f64(),
+        summary_of(&message.view)
+    );
     let rests_on = [previous.here, message.here];
     let meant_as_copy = previous.kind == Type::Con
         && message.kind == Type::Con
@@ -49,40 +59,53 @@ fn reuse(
         && previous.token == message.token
         && previous.code == message.code;
     if meant_as_copy {
-        report.add(RETRANSMISSION_IDENTITY, Broken {
-            grade: Grade::Must,
-            title: "a retransmission differs from the first transmission".to_owned(),
-            expected: format!("the bytes of the first transmission of message {}", message.message_id),
-            seen,
-            clause: "rfc7252/4.2",
-            rests_on: &rests_on,
-            hint: None,
-        });
+        report.add(
+            RETRANSMISSION_IDENTITY,
+            Broken {
+                grade: Grade::Must,
+                title: "a retransmission differs from the first transmission".to_owned(),
+                expected: format!("the bytes of the first transmission of message {}", message.message_id),
+                seen,
+                clause: "rfc7252/4.2",
+                rests_on: &rests_on,
+                hint: None,
+            },
+        );
     } else {
-        let lifetime = if previous.kind == Type::Con { "EXCHANGE_LIFETIME" } else { "NON_LIFETIME" };
-        report.add(MESSAGE_ID_REUSE, Broken {
-            grade: Grade::Must,
-            title: format!("message id {} is used again too early", message.message_id),
-            expected: format!("another message id until {lifetime} is over"),
-            seen,
-            clause: "rfc7252/4.4",
-            rests_on: &rests_on,
-            hint: Some("a receiver takes the second message for a copy of the first"),
-        });
+        let lifetime = if previous.kind == Type::Con {
+            "EXCHANGE_LIFETIME"
+        } else {
+            "NON_LIFETIME"
+        };
+        report.add(
+            MESSAGE_ID_REUSE,
+            Broken {
+                grade: Grade::Must,
+                title: format!("message id {} is used again too early", message.message_id),
+                expected: format!("another message id until {lifetime} is over"),
+                seen,
+                clause: "rfc7252/4.4",
+                rests_on: &rests_on,
+                hint: Some("a receiver takes the second message for a copy of the first"),
+            },
+        );
     }
 }
 
 fn known_id(message: &Message<'_>, report: &mut Report) {
     if !message.id_known && report.is_live() {
-        report.add(TOKEN_ECHO, Broken {
-            grade: Grade::Must,
-            title: "an Acknowledgement has a message id that was never received".to_owned(),
-            expected: "the message id of the message it acknowledges".to_owned(),
-            seen: summary_of(&message.view),
-            clause: "rfc7252/4.2",
-            rests_on: &[message.here],
-            hint: None,
-        });
+        report.add(
+            TOKEN_ECHO,
+            Broken {
+                grade: Grade::Must,
+                title: "an Acknowledgement has a message id that was never received".to_owned(),
+                expected: "the message id of the message it acknowledges".to_owned(),
+                seen: summary_of(&message.view),
+                clause: "rfc7252/4.2",
+                rests_on: &[message.here],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -95,27 +118,33 @@ fn token_echo(message: &Message<'_>, report: &mut Report) {
             return;
         }
         if request.token != message.token {
-            report.add(TOKEN_ECHO, Broken {
-                grade: Grade::Must,
-                title: "a response does not carry the token of its request".to_owned(),
-                expected: format!("token {}", request.token),
-                seen: format!("token {}: {}", message.token, summary_of(&message.view)),
-                clause: "rfc7252/5.3.1",
-                rests_on: &[request.here, message.here],
-                hint: None,
-            });
+            report.add(
+                TOKEN_ECHO,
+                Broken {
+                    grade: Grade::Must,
+                    title: "a response does not carry the token of its request".to_owned(),
+                    expected: format!("token {}", request.token),
+                    seen: format!("token {}: {}", message.token, summary_of(&message.view)),
+                    clause: "rfc7252/5.3.1",
+                    rests_on: &[request.here, message.here],
+                    hint: None,
+                },
+            );
             return;
         }
     } else if !message.token_known && message.is_first() && report.is_live() {
-        report.add(TOKEN_ECHO, Broken {
-            grade: Grade::Must,
-            title: "a response has a token that nobody asked with".to_owned(),
-            expected: "the token of a request".to_owned(),
-            seen: format!("token {}: {}", message.token, summary_of(&message.view)),
-            clause: "rfc7252/5.3.1",
-            rests_on: &[message.here],
-            hint: None,
-        });
+        report.add(
+            TOKEN_ECHO,
+            Broken {
+                grade: Grade::Must,
+                title: "a response has a token that nobody asked with".to_owned(),
+                expected: "the token of a request".to_owned(),
+                seen: format!("token {}: {}", message.token, summary_of(&message.view)),
+                clause: "rfc7252/5.3.1",
+                rests_on: &[message.here],
+                hint: None,
+            },
+        );
         return;
     }
     one_answer(message, report);
@@ -123,20 +152,25 @@ fn token_echo(message: &Message<'_>, report: &mut Report) {
 
 /// A request has one answer; a copy of it may get one more.
 fn one_answer(message: &Message<'_>, report: &mut Report) {
-    let Some((requests, responses)) = message.tally else { return };
+    let Some((requests, responses)) = message.tally else {
+        return;
+    };
     let Some(request) = &message.request else { return };
     if responses <= requests || !report.is_live() || request.odd || request.ambiguous || request.life != message.life {
         return;
     }
-    report.add(TOKEN_ECHO, Broken {
-        grade: Grade::Must,
-        title: "a request is answered more than once".to_owned(),
-        expected: format!("at most {requests} responses with token {}", message.token),
-        seen: format!("response {responses}: {}", summary_of(&message.view)),
-        clause: "rfc7252/5.2",
-        rests_on: &[request.here, message.here],
-        hint: None,
-    });
+    report.add(
+        TOKEN_ECHO,
+        Broken {
+            grade: Grade::Must,
+            title: "a request is answered more than once".to_owned(),
+            expected: format!("at most {requests} responses with token {}", message.token),
+            seen: format!("response {responses}: {}", summary_of(&message.view)),
+            clause: "rfc7252/5.2",
+            rests_on: &[request.here, message.here],
+            hint: None,
+        },
+    );
 }
 
 /// Idempotent requests may be processed again (RFC 7252, 4.5), so a copy of a GET may see a newer value; but an
@@ -151,7 +185,8 @@ fn duplicate_answer(message: &Message<'_>, report: &mut Report) {
         if first.bytes == crate::hash::of(message.view.bytes()) {
             return;
         }
-        let executed = request.code == Code::POST && request.facts.target.lw().is_some_and(|path| path.resource.is_some());
+        let executed =
+            request.code == Code::POST && request.facts.target.lw().is_some_and(|path| path.resource.is_some());
         if executed && request.facts.block1.is_none() && message.at.saturating_sub(first.at) >= BEFORE_REBOOT {
             return;
         }
@@ -161,29 +196,37 @@ fn duplicate_answer(message: &Message<'_>, report: &mut Report) {
             Code::PUT | Code::IPATCH if first.code != message.code => Grade::Should,
             _ => return,
         };
-        report.add(DUPLICATE_ANSWER, Broken {
-            grade,
-            title: "a copy of a request is answered differently".to_owned(),
-            expected: format!("{} again, as the first copy was answered", first.code),
-            seen: summary_of(&message.view),
-            clause: "rfc7252/4.5",
-            rests_on: &[request.here, first.here, message.here],
-            hint: Some("the server believes the answer that reaches it"),
-        });
+        report.add(
+            DUPLICATE_ANSWER,
+            Broken {
+                grade,
+                title: "a copy of a request is answered differently".to_owned(),
+                expected: format!("{} again, as the first copy was answered", first.code),
+                seen: summary_of(&message.view),
+                clause: "rfc7252/4.5",
+                rests_on: &[request.here, first.here, message.here],
+                hint: Some("the server believes the answer that reaches it"),
+            },
+        );
         return;
     }
     // A separate response to each copy: it was processed again.
-    let Some((requests, responses)) = message.tally else { return };
+    let Some((requests, responses)) = message.tally else {
+        return;
+    };
     if message.is_first() && request.code == Code::POST && requests == request.copies && responses > 1 {
-        report.add(DUPLICATE_ONCE, Broken {
-            grade: Grade::Must,
-            title: "a copy of a request is processed again".to_owned(),
-            expected: "one response to all copies of a request that is not idempotent".to_owned(),
-            seen: format!("response {responses}: {}", summary_of(&message.view)),
-            clause: "rfc7252/4.5",
-            rests_on: &[request.here, message.here],
-            hint: None,
-        });
+        report.add(
+            DUPLICATE_ONCE,
+            Broken {
+                grade: Grade::Must,
+                title: "a copy of a request is processed again".to_owned(),
+                expected: "one response to all copies of a request that is not idempotent".to_owned(),
+                seen: format!("response {responses}: {}", summary_of(&message.view)),
+                clause: "rfc7252/4.5",
+                rests_on: &[request.here, message.here],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -212,15 +255,18 @@ fn response_code(message: &Message<'_>, report: &mut Report) {
         return;
     }
     if !is_listed_error(message.code, request) {
-        report.add(RESPONSE_CODE, Broken {
-            grade: Grade::Advice,
-            title: format!("an unusual error code for {operation}"),
-            expected: "an error code that is listed for the operation".to_owned(),
-            seen: summary_of(&message.view),
-            clause: "core/6.3",
-            rests_on: &[request.here, message.here],
-            hint: None,
-        });
+        report.add(
+            RESPONSE_CODE,
+            Broken {
+                grade: Grade::Advice,
+                title: format!("an unusual error code for {operation}"),
+                expected: "an error code that is listed for the operation".to_owned(),
+                seen: summary_of(&message.view),
+                clause: "oma-core/6.3",
+                rests_on: &[request.here, message.here],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -241,15 +287,18 @@ fn composite_code(message: &Message<'_>, request: &Request, report: &mut Report)
 
 fn wrong_success(message: &Message<'_>, request: &Request, operation: &str, success: &[Code], report: &mut Report) {
     let rests_on: [Ref; 2] = [request.here, message.here];
-    report.add(RESPONSE_CODE, Broken {
-        grade: Grade::Must,
-        title: format!("a success code that does not belong to {operation}"),
-        expected: success.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-        seen: summary_of(&message.view),
-        clause: "core/6.3",
-        rests_on: &rests_on,
-        hint: None,
-    });
+    report.add(
+        RESPONSE_CODE,
+        Broken {
+            grade: Grade::Must,
+            title: format!("a success code that does not belong to {operation}"),
+            expected: success.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+            seen: summary_of(&message.view),
+            clause: "oma-core/6.3",
+            rests_on: &rests_on,
+            hint: None,
+        },
+    );
 }
 
 /// Error codes that the operation lists, and those that CoAP itself may give to any request.

@@ -151,7 +151,9 @@ impl Firmware {
             // Refused: it triggers nothing.
             self.executed.retain(|at| *at != request.at);
         }
-        let Some(base) = self.base_of(message) else { return Sampled::default() };
+        let Some(base) = self.base_of(message) else {
+            return Sampled::default();
+        };
         let sampled = decode(message, &base);
         if sampled != Sampled::default() {
             self.judge(message, sampled, report);
@@ -170,8 +172,12 @@ impl Firmware {
         }
         let request = message.request.filter(|request| !request.odd && !request.ambiguous)?;
         match (request.code, request.facts.target) {
-            (Code::GET, Target::Lw(path)) if path.object == Some(5) && path.instance.is_none_or(|instance| instance == 0) => {
-                path.resource.is_none_or(|resource| matches!(resource, 3 | 5)).then_some(path)
+            (Code::GET, Target::Lw(path))
+                if path.object == Some(5) && path.instance.is_none_or(|instance| instance == 0) =>
+            {
+                path.resource
+                    .is_none_or(|resource| matches!(resource, 3 | 5))
+                    .then_some(path)
             }
             (Code::FETCH, Target::Root) => Some(LwPath::ROOT),
             _ => None,
@@ -190,7 +196,9 @@ impl Firmware {
             return;
         }
         // Only answers to plain reads have a beginning and an end in time.
-        let Some(request) = message.request.filter(|request| request.facts.observe.is_none()) else { return };
+        let Some(request) = message.request.filter(|request| request.facts.observe.is_none()) else {
+            return;
+        };
         let reading = |value| Reading {
             value,
             asked: request.at,
@@ -221,56 +229,95 @@ impl Firmware {
         let may_start_alone = self.automatic || self.version(report) >= (1, 2);
         let mut broken = |title: &str, expected: &str, clause: &str, before: Option<Ref>| {
             let rests_on: Vec<Ref> = before.into_iter().chain([message.here]).collect();
-            report.add(STATE_MACHINE, Broken {
-                grade: report.weaker_in_capture(Grade::Must),
-                title: title.to_owned(),
-                expected: expected.to_owned(),
-                seen: format!("State {state} ({}): {}", fotaproof_trace::state_name(state), summary_of(&message.view)),
-                clause,
-                rests_on: &rests_on,
-                hint: None,
-            });
+            report.add(
+                STATE_MACHINE,
+                Broken {
+                    grade: report.weaker_in_capture(Grade::Must),
+                    title: title.to_owned(),
+                    expected: expected.to_owned(),
+                    seen: format!(
+                        "State {state} ({}): {}",
+                        fotaproof_trace::state_name(state),
+                        summary_of(&message.view)
+                    ),
+                    clause,
+                    rests_on: &rests_on,
+                    hint: None,
+                },
+            );
         };
         if state > UPDATING {
-            broken("a State that the object does not define", "State 0 to 3", "obj5/3", None);
+            broken(
+                "a State that the object does not define",
+                "State 0 to 3",
+                "obj5/3",
+                None,
+            );
             return;
         }
         if state == IDLE && !self.written {
             self.idle = Some(message.here);
         } else if state != IDLE && !self.written && !self.influenced && self.idle.is_some() {
-            broken("the State leaves Idle though nothing was written", "Idle until Package or Package URI is written", "oma-fw/T2", self.idle);
+            broken(
+                "the State leaves Idle though nothing was written",
+                "Idle until Package or Package URI is written",
+                "oma-fw/T2",
+                self.idle,
+            );
             self.idle = None;
         }
         if state != UPDATING {
             self.settled = Some(message.here);
-            let asked = message.request.filter(|request| request.facts.observe.is_none()).map(|request| request.at);
+            let asked = message
+                .request
+                .filter(|request| request.facts.observe.is_none())
+                .map(|request| request.at);
             // A new download: whatever was executed is over.
             if let (DOWNLOADING, Some(asked)) = (state, asked) {
                 self.executed.retain(|executed| asked <= *executed + INSTANT);
             }
-        } else if self.executed.is_empty() && !may_start_alone && !self.influenced && self.written && self.settled.is_some() {
-            broken("the State is Updating though no Update was executed", "Updating only after Execute of /5/0/2", "oma-fw/T8", self.settled);
+        } else if self.executed.is_empty()
+            && !may_start_alone
+            && !self.influenced
+            && self.written
+            && self.settled.is_some()
+        {
+            broken(
+                "the State is Updating though no Update was executed",
+                "Updating only after Execute of /5/0/2",
+                "oma-fw/T8",
+                self.settled,
+            );
             self.settled = None;
         }
     }
 
     fn version(&self, report: &Report) -> (u8, u8) {
-        self.announced.unwrap_or(report.config.object_version).max(report.config.object_version)
+        self.announced
+            .unwrap_or(report.config.object_version)
+            .max(report.config.object_version)
     }
 
     fn judge_range(&self, message: &Message<'_>, result: u8, report: &mut Report) {
         let (major, minor) = self.version(report);
         let highest = if (major, minor) == (1, 0) { 9 } else { 11 };
         if result > highest {
-            report.add(RESULT_BELONGS, Broken {
-                grade: Grade::Must,
-                title: "an Update Result that the object version does not define".to_owned(),
-                expected: format!("Result 0 to {highest} in object version {major}.{minor}"),
-                seen: format!("Result {result} ({}): {}", fotaproof_trace::result_name(result), summary_of(&message.view)),
-                clause: "obj5/5",
-                rests_on: &[message.here],
-                hint: None,
-            });
+            report.add(
+                RESULT_BELONGS,
+                Broken {
+                    grade: Grade::Must,
+                    title: "an Update Result that the object version does not define".to_owned(),
+                    expected: format!("Result 0 to {highest} in object version {major}.{minor}"),
+                    seen: format!(
+                        "Result {result} ({}): {}",
+                        fotaproof_trace::result_name(result),
+                        summary_of(&message.view)
+                    ),
+                    clause: "obj5/5",
+                    rests_on: &[message.here],
+                    hint: None,
+                },
+            );
         }
     }
 
@@ -284,29 +331,48 @@ impl Firmware {
             self.mixed = None;
             return;
         }
-        let same = self.mixed.filter(|mixed| mixed.pair == pair && mixed.epoch == self.epoch);
+        let same = self
+            .mixed
+            .filter(|mixed| mixed.pair == pair && mixed.epoch == self.epoch);
         let Some(first) = same else {
-            self.mixed = Some(Mixed { pair, epoch: self.epoch, at, here });
+            self.mixed = Some(Mixed {
+                pair,
+                epoch: self.epoch,
+                at,
+                here,
+            });
             return;
         };
         if at < first.at + INSTANT {
             return;
         }
-        self.mixed = Some(Mixed { pair, epoch: self.epoch, at, here });
-        let (state, result) = pair;
-        report.add(RESULT_BELONGS, Broken {
-            grade: report.weaker_in_capture(Grade::Must),
-            title: "the Update Result does not belong to the State".to_owned(),
-            expected: if state == DOWNLOADED { "Result 0, 8 or 11 in Downloaded".to_owned() } else { "Result 0".to_owned() },
-            seen: format!(
-                "State {state} ({}) with Result {result} ({}), more than once",
-                fotaproof_trace::state_name(state),
-                fotaproof_trace::result_name(result)
-            ),
-            clause: "obj5/5",
-            rests_on: &[first.here, here],
-            hint: None,
+        self.mixed = Some(Mixed {
+            pair,
+            epoch: self.epoch,
+            at,
+            here,
         });
+        let (state, result) = pair;
+        report.add(
+            RESULT_BELONGS,
+            Broken {
+                grade: report.weaker_in_capture(Grade::Must),
+                title: "the Update Result does not belong to the State".to_owned(),
+                expected: if state == DOWNLOADED {
+                    "Result 0, 8 or 11 in Downloaded".to_owned()
+                } else {
+                    "Result 0".to_owned()
+                },
+                seen: format!(
+                    "State {state} ({}) with Result {result} ({}), more than once",
+                    fotaproof_trace::state_name(state),
+                    fotaproof_trace::result_name(result)
+                ),
+                clause: "oma-fw/pairs",
+                rests_on: &[first.here, here],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -318,7 +384,9 @@ fn decode(message: &Message<'_>, base: &LwPath) -> Sampled {
         known.then_some(ValueType::Integer)
     };
     let mut sampled = Sampled::default();
-    let Ok(values) = content::decode(format, base, message.view.payload(), &types) else { return sampled };
+    let Ok(values) = content::decode(format, base, message.view.payload(), &types) else {
+        return sampled;
+    };
     for (path, value) in values {
         if (path.object, path.instance) != (Some(5), Some(0)) {
             continue;
@@ -348,7 +416,9 @@ fn announced(payload: &[u8]) -> Option<(u8, u8)> {
     text.split(',')
         .filter(|link| link.trim_start().starts_with("</5>") || link.trim_start().starts_with("</5/0>"))
         .find_map(|link| {
-            let version = link.split(';').find_map(|attribute| attribute.trim().strip_prefix("ver="))?;
+            let version = link
+                .split(';')
+                .find_map(|attribute| attribute.trim().strip_prefix("ver="))?;
             let (major, minor) = version.trim_matches('"').split_once('.')?;
             Some((major.parse().ok()?, minor.parse().ok()?))
         })

@@ -8,15 +8,21 @@ use fotaproof_wire::coap::{FormatError, LintRule, lint, summary};
 
 /// Bytes that are no message.
 pub(crate) fn malformed(event: u64, datagram: &Datagram, error: FormatError, report: &mut Report) {
-    report.add(MESSAGE_FORMAT, Broken {
-        grade: Grade::Must,
-        title: "a datagram is no CoAP message".to_owned(),
-        expected: error.rule.to_string(),
-        seen: format!("{error}: {}", summary(&datagram.payload)),
-        clause: error.rule.clause(),
-        rests_on: &[Ref { event, datagram: datagram.datagram }],
-        hint: None,
-    });
+    report.add(
+        MESSAGE_FORMAT,
+        Broken {
+            grade: Grade::Must,
+            title: "a datagram is no CoAP message".to_owned(),
+            expected: error.rule.to_string(),
+            seen: format!("{error}: {}", summary(&datagram.payload)),
+            clause: error.rule.clause(),
+            rests_on: &[Ref {
+                event,
+                datagram: datagram.datagram,
+            }],
+            hint: None,
+        },
+    );
 }
 
 /// Rules on what a well-formed message says.
@@ -28,15 +34,18 @@ pub(crate) fn lints(message: &Message<'_>, report: &mut Report) {
             LintRule::LeadingZero | LintRule::UnassignedCode => Grade::Should,
             _ => Grade::Must,
         };
-        report.add(MESSAGE_FORMAT, Broken {
-            grade,
-            title: found.rule.to_string(),
-            expected: "a message whose code and options keep their definitions".to_owned(),
-            seen: format!("{found} in {}", summary(message.view.bytes())),
-            clause: found.rule.clause(),
-            rests_on: &[message.here],
-            hint: None,
-        });
+        report.add(
+            MESSAGE_FORMAT,
+            Broken {
+                grade,
+                title: found.rule.to_string(),
+                expected: "a message whose code and options keep their definitions".to_owned(),
+                seen: format!("{found} in {}", summary(message.view.bytes())),
+                clause: found.rule.clause(),
+                rests_on: &[message.here],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -46,14 +55,20 @@ pub(crate) fn mtu(event: u64, datagram: &Datagram, report: &mut Report) {
     let headers = if datagram.src.is_ipv4() { 28 } else { 48 };
     let size = datagram.payload.len() + headers;
     if size > usize::from(mtu) {
-        report.add(MTU, Broken {
-            grade: Grade::Should,
-            title: "a datagram is larger than the link's MTU".to_owned(),
-            expected: format!("at most {mtu} bytes with IP and UDP headers"),
-            seen: format!("{size} bytes: {}", summary(&datagram.payload)),
-            clause: "rfc7252/4.6",
-            rests_on: &[Ref { event, datagram: datagram.datagram }],
-            hint: Some("choose a smaller block size"),
-        });
+        report.add(
+            MTU,
+            Broken {
+                grade: Grade::Should,
+                title: "a datagram is larger than the link's MTU".to_owned(),
+                expected: format!("at most {mtu} bytes with IP and UDP headers"),
+                seen: format!("{size} bytes: {}", summary(&datagram.payload)),
+                clause: "rfc7252/4.6",
+                rests_on: &[Ref {
+                    event,
+                    datagram: datagram.datagram,
+                }],
+                hint: Some("choose a smaller block size"),
+            },
+        );
     }
 }

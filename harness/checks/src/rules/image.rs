@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 
 /// Bodies followed at a time; further ones are not judged.
 const BOUND: usize = 256;
+/// ETags of one file told apart.
+const VERSIONS: usize = 16;
 
 /// Which bytes of a body are known, as sorted ranges apart from each other.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +35,9 @@ impl Coverage {
         }
         let from = self.0.partition_point(|range| range.1 < start);
         let to = self.0.partition_point(|range| range.0 <= end);
-        let joined = self.0[from..to].iter().fold((start, end), |all, range| (all.0.min(range.0), all.1.max(range.1)));
+        let joined = self.0[from..to]
+            .iter()
+            .fold((start, end), |all, range| (all.0.min(range.0), all.1.max(range.1)));
         self.0.splice(from..to, [joined]);
     }
 
@@ -56,15 +60,60 @@ struct Pushed {
     anew: Option<(u16, Coverage)>,
 }
 
+/// One representation of a file, by its ETag.
+#[derive(Clone, Debug, Default)]
+struct Version {
+    etag: Option<u64>,
+    coverage: Coverage,
+    total: Option<u64>,
+}
+
+impl Version {
+    /// The first byte that is missing.
+    fn gap(&self) -> Option<u64> {
+        match self.total {
+            Some(total) => self.coverage.gap(total),
+            None => Some(self.coverage.0.first().map_or(0, |range| range.1)),
+        }
+    }
+}
+
 /// An image that the IUT fetches.
 #[derive(Debug)]
 struct Fetch {
-    coverage: Coverage,
-    total: Option<u64>,
-    etag: Option<u64>,
+    versions: Vec<Version>,
     since: Duration,
     last: Ref,
     unsure: bool,
+}
+
+impl Fetch {
+    /// A block without ETag may belong to any version; a version seen first takes over what had none.
+    fn add(&mut self, etag: Option<u64>, start: u64, end: u64, more: bool) {
+        if !self.versions.iter().any(|version| version.etag == etag) && (etag.is_some() || self.versions.is_empty()) {
+            let known = self
+                .versions
+                .iter()
+                .find(|version| version.etag.is_none())
+                .cloned()
+                .unwrap_or_default();
+            if self.versions.len() < VERSIONS {
+                self.versions.push(Version { etag, ..known });
+            } else {
+                self.unsure = true;
+            }
+        }
+        for version in self
+            .versions
+            .iter_mut()
+            .filter(|version| etag.is_none() || version.etag == etag)
+        {
+            version.coverage.add(start, end);
+            if !more {
+                version.total = Some(end);
+            }
+        }
+    }
 }
 
 /// An image that the IUT sends, hashed as far as it came in order.
@@ -79,7 +128,13 @@ struct Outgoing {
 
 impl Outgoing {
     fn new() -> Self {
-        Self { hasher: Sha256::new(), next: 0, broken: false, sum: None, last: Ref::default() }
+        Self {
+            hasher: Sha256::new(),
+            next: 0,
+            broken: false,
+            sum: None,
+            last: Ref::default(),
+        }
     }
 
     fn add(&mut self, start: u64, payload: &[u8], more: bool, here: Ref) {
@@ -161,7 +216,9 @@ impl Images {
         if !is_package(request.facts.target) || !message.code.is_success() {
             return;
         }
-        let Some(pushed) = self.pushed.get_mut(&(message.peer, request.facts.uri)) else { return };
+        let Some(pushed) = self.pushed.get_mut(&(message.peer, request.facts.uri)) else {
+            return;
+        };
         if block.num == 0
             && let Some((_, coverage)) = pushed.anew.take_if(|(id, _)| *id == request.message_id)
         {
@@ -182,23 +239,16 @@ impl Images {
         if !message.code.is_success() || request.code != Code::GET {
             return;
         }
-        let Some(fetch) = self.fetched.get_mut(&request.facts.uri) else { return };
+        let Some(fetch) = self.fetched.get_mut(&request.facts.uri) else {
+            return;
+        };
         fetch.unsure |= message.odd;
-        if message.facts.etag != fetch.etag {
-            fetch.coverage = Coverage::default();
-            fetch.etag = message.facts.etag;
-            fetch.total = None;
-        }
         let length = message.view.payload().len() as u64;
-        let (start, end, more) = message
-            .facts
-            .block2
-            .map_or((0, length, false), |block| (block.offset(), block.offset() + length, block.more));
-        fetch.coverage.add(start, end);
+        let (start, end, more) = message.facts.block2.map_or((0, length, false), |block| {
+            (block.offset(), block.offset() + length, block.more)
+        });
+        fetch.add(message.facts.etag, start, end, more);
         fetch.last = message.here;
-        if !more {
-            fetch.total = Some(end);
-        }
     }
 
     fn on_request_sent(&mut self, message: &Message<'_>) {
@@ -209,9 +259,7 @@ impl Images {
             let uri = message.facts.uri;
             if self.fetched.len() < BOUND || self.fetched.contains_key(&uri) {
                 self.fetched.entry(uri).or_insert_with(|| Fetch {
-                    coverage: Coverage::default(),
-                    total: None,
-                    etag: None,
+                    versions: Vec::new(),
                     since: message.at,
                     last: message.here,
                     unsure: false,
@@ -221,7 +269,10 @@ impl Images {
             }
         }
         if matches!(message.code, Code::PUT | Code::POST) && is_package(message.facts.target) {
-            let (start, more) = message.facts.block1.map_or((0, false), |block| (block.offset(), block.more));
+            let (start, more) = message
+                .facts
+                .block1
+                .map_or((0, false), |block| (block.offset(), block.more));
             self.send(TransferWay::Push, message, start, more, message.facts.uri);
         }
     }
@@ -235,7 +286,10 @@ impl Images {
         if request.code != Code::GET || request.facts.target != crate::facts::Target::Other {
             return;
         }
-        let (start, more) = message.facts.block2.map_or((0, false), |block| (block.offset(), block.more));
+        let (start, more) = message
+            .facts
+            .block2
+            .map_or((0, false), |block| (block.offset(), block.more));
         self.send(TransferWay::Pull, message, start, more, request.facts.uri);
     }
 
@@ -244,55 +298,79 @@ impl Images {
         if self.sent.len() >= BOUND && !self.sent.contains_key(&key) {
             return;
         }
-        self.sent.entry(key).or_insert_with(Outgoing::new).add(start, message.view.payload(), more, message.here);
+        self.sent
+            .entry(key)
+            .or_insert_with(Outgoing::new)
+            .add(start, message.view.payload(), more, message.here);
         self.last_sent[way as usize] = Some(uri);
     }
 
     /// The device says that it holds the image.
-    fn on_downloaded(&mut self, message: &Message<'_>, report: &mut Report) {
+    fn on_downloaded(&self, message: &Message<'_>, report: &mut Report) {
         if self.by_push || !report.is_live() {
             return;
         }
-        let Some(fetch) = self.current.and_then(|uri| self.fetched.get(&uri)) else { return };
+        let Some(fetch) = self.current.and_then(|uri| self.fetched.get(&uri)) else {
+            return;
+        };
         // What was asked before the download began may still say Downloaded about the image before.
-        let asked_since = message.request.is_some_and(|request| request.facts.observe.is_none() && request.at > fetch.since);
-        if fetch.unsure || !fetch.coverage.starts() || !asked_since {
+        let asked_since = message
+            .request
+            .is_some_and(|request| request.facts.observe.is_none() && request.at > fetch.since);
+        let starts = fetch.versions.iter().any(|version| version.coverage.starts());
+        if fetch.unsure || !starts || !asked_since {
             return;
         }
-        let gap = match fetch.total {
-            Some(total) => fetch.coverage.gap(total),
-            None => Some(fetch.coverage.0.first().map_or(0, |range| range.1)),
+        // Blocks of an older version may arrive late: one whole version is enough.
+        let gaps: Option<Vec<u64>> = fetch.versions.iter().map(Version::gap).collect();
+        let Some(gap) = gaps.and_then(|gaps| gaps.into_iter().max()) else {
+            return;
         };
-        let Some(gap) = gap else { return };
-        report.add(IMAGE_SUM, Broken {
-            grade: Grade::Must,
-            title: "Downloaded before all of the image was received".to_owned(),
-            expected: "State 2 once every byte of the image was received, all of one ETag".to_owned(),
-            seen: format!("bytes from {gap} on are missing: {}", summary_of(&message.view)),
-            clause: "rfc7959/2.4",
-            rests_on: &[fetch.last, message.here],
-            hint: None,
-        });
+        report.add(
+            IMAGE_SUM,
+            Broken {
+                grade: Grade::Must,
+                title: "Downloaded before all of the image was received".to_owned(),
+                expected: "State 2 once every byte of the image was received, all of one ETag".to_owned(),
+                seen: format!("bytes from {gap} on are missing: {}", summary_of(&message.view)),
+                clause: "rfc7959/2.4",
+                rests_on: &[fetch.last, message.here],
+                hint: None,
+            },
+        );
     }
 
     /// An image that the IUT sent has the sum of the one it was given.
-    pub(crate) fn on_transfer(&mut self, event: u64, transfer: &TransferFacts, report: &mut Report) {
-        let (TransferPhase::Ended, Some(expected)) = (transfer.phase, &transfer.expected_sha256) else { return };
+    pub(crate) fn on_transfer(&self, event: u64, transfer: &TransferFacts, report: &mut Report) {
+        let (TransferPhase::Ended, Some(expected)) = (transfer.phase, &transfer.expected_sha256) else {
+            return;
+        };
         let way = transfer.way;
-        let Some(sent) = self.last_sent[way as usize].and_then(|uri| self.sent.get(&(way, uri))) else { return };
+        let Some(sent) = self.last_sent[way as usize].and_then(|uri| self.sent.get(&(way, uri))) else {
+            return;
+        };
         let Some(sum) = &sent.sum else { return };
         if sum.eq_ignore_ascii_case(expected) {
             return;
         }
-        report.add(IMAGE_SUM, Broken {
-            grade: Grade::Must,
-            title: "the image sent is not the image given".to_owned(),
-            expected: format!("SHA-256 {expected}"),
-            seen: format!("SHA-256 {sum}, {} bytes", sent.next),
-            clause: "rfc7959/2.3",
-            rests_on: &[sent.last, Ref { event, datagram: sent.last.datagram }],
-            hint: None,
-        });
+        report.add(
+            IMAGE_SUM,
+            Broken {
+                grade: Grade::Must,
+                title: "the image sent is not the image given".to_owned(),
+                expected: format!("SHA-256 {expected}"),
+                seen: format!("SHA-256 {sum}, {} bytes", sent.next),
+                clause: "rfc7959/2.3",
+                rests_on: &[
+                    sent.last,
+                    Ref {
+                        event,
+                        datagram: sent.last.datagram,
+                    },
+                ],
+                hint: None,
+            },
+        );
     }
 }
 
@@ -301,13 +379,19 @@ fn is_package(target: crate::facts::Target) -> bool {
 }
 
 fn accepted_with_gap(message: &Message<'_>, request: &Request, gap: u64, end: u64, report: &mut Report) {
-    report.add(IMAGE_SUM, Broken {
-        grade: Grade::Must,
-        title: "a body is accepted although a part of it never arrived".to_owned(),
-        expected: "4.08 until every block was received".to_owned(),
-        seen: format!("{} for the last block, which ends at byte {end}; bytes from {gap} on are missing", message.code),
-        clause: "rfc7959/2.5",
-        rests_on: &[request.here, message.here],
-        hint: Some("an image with a hole must never be installed"),
-    });
+    report.add(
+        IMAGE_SUM,
+        Broken {
+            grade: Grade::Must,
+            title: "a body is accepted although a part of it never arrived".to_owned(),
+            expected: "4.08 until every block was received".to_owned(),
+            seen: format!(
+                "{} for the last block, which ends at byte {end}; bytes from {gap} on are missing",
+                message.code
+            ),
+            clause: "rfc7959/2.5",
+            rests_on: &[request.here, message.here],
+            hint: Some("an image with a hole must never be installed"),
+        },
+    );
 }

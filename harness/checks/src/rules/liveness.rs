@@ -54,8 +54,12 @@ impl Liveness {
     fn on_received(&mut self, message: &Message<'_>, context: &Context, report: &Report) {
         let ping = message.code.is_empty();
         // A response that nothing waits for may be ignored or reset.
-        let waited_for = message.request.is_some_and(|request| request.life == message.life && !request.ambiguous);
-        let awake = context.last_out(message.conversation).is_some_and(|last| last + AWAKE > message.at);
+        let waited_for = message
+            .request
+            .is_some_and(|request| request.life == message.life && !request.ambiguous);
+        let awake = context
+            .last_out(message.conversation)
+            .is_some_and(|last| last + AWAKE > message.at);
         if !report.is_live() || (!ping && (!waited_for || message.odd)) || !awake {
             return;
         }
@@ -122,25 +126,32 @@ impl Liveness {
 
     fn on_reply(message: &Message<'_>, waiting: &Waiting, report: &mut Report) {
         if waiting.ping && message.kind == Type::Ack {
-            report.add(PING_RESET, Broken {
-                grade: Grade::Must,
-                title: "a ping is answered by an Acknowledgement".to_owned(),
-                expected: "a Reset with the message id of the Empty message".to_owned(),
-                seen: summary_of(&message.view),
-                clause: "rfc7252/4.2",
-                rests_on: &[waiting.last, message.here],
-                hint: None,
-            });
+            report.add(
+                PING_RESET,
+                Broken {
+                    grade: Grade::Must,
+                    title: "a ping is answered by an Acknowledgement".to_owned(),
+                    expected: "a Reset with the message id of the Empty message".to_owned(),
+                    seen: summary_of(&message.view),
+                    clause: "rfc7252/4.2",
+                    rests_on: &[waiting.last, message.here],
+                    hint: None,
+                },
+            );
         } else if waiting.wanted && message.kind == Type::Rst && waiting.life == message.life {
-            report.add(SEPARATE_RESPONSE_ACKED, Broken {
-                grade: Grade::Must,
-                title: "a separate response that was asked for is rejected".to_owned(),
-                expected: "an Acknowledgement; a response may come before the empty Acknowledgement of its request".to_owned(),
-                seen: format!("a Reset to {}", waiting.what),
-                clause: "rfc7252/5.2.2",
-                rests_on: &[waiting.last, message.here],
-                hint: None,
-            });
+            report.add(
+                SEPARATE_RESPONSE_ACKED,
+                Broken {
+                    grade: Grade::Must,
+                    title: "a separate response that was asked for is rejected".to_owned(),
+                    expected: "an Acknowledgement; a response may come before the empty Acknowledgement of its request"
+                        .to_owned(),
+                    seen: format!("a Reset to {}", waiting.what),
+                    clause: "rfc7252/5.2.2",
+                    rests_on: &[waiting.last, message.here],
+                    hint: None,
+                },
+            );
         }
     }
 
@@ -149,7 +160,12 @@ impl Liveness {
             return;
         }
         let (check, title, expected, clause) = if waiting.ping {
-            (PING_RESET, "a ping is not answered", "a Reset with the message id of the Empty message", "rfc7252/4.2")
+            (
+                PING_RESET,
+                "a ping is not answered",
+                "a Reset with the message id of the Empty message",
+                "rfc7252/4.2",
+            )
         } else {
             (
                 SEPARATE_RESPONSE_ACKED,
@@ -158,15 +174,21 @@ impl Liveness {
                 "rfc7252/5.2.2",
             )
         };
-        report.add(check, Broken {
-            grade: Grade::Must,
-            title: title.to_owned(),
-            expected: expected.to_owned(),
-            seen: format!("nothing, though {} copies came and the IUT was awake: {}", waiting.copies, waiting.what),
-            clause,
-            rests_on: &[waiting.first, waiting.last],
-            hint: None,
-        });
+        report.add(
+            check,
+            Broken {
+                grade: Grade::Must,
+                title: title.to_owned(),
+                expected: expected.to_owned(),
+                seen: format!(
+                    "nothing, though {} copies came and the IUT was awake: {}",
+                    waiting.copies, waiting.what
+                ),
+                clause,
+                rests_on: &[waiting.first, waiting.last],
+                hint: None,
+            },
+        );
     }
 
     pub(crate) fn finish(&mut self, report: &mut Report) {

@@ -3,7 +3,7 @@
 mod block;
 mod exchange;
 mod firmware;
-mod format;
+pub(crate) mod format;
 mod image;
 mod liveness;
 mod observe;
@@ -13,8 +13,7 @@ mod timing;
 use crate::context::{Context, Message};
 use crate::report::Report;
 use core::time::Duration;
-use fotaproof_trace::{Datagram, TransferFacts};
-use fotaproof_wire::coap::FormatError;
+use fotaproof_trace::TransferFacts;
 
 /// The memory of all rules.
 #[derive(Debug, Default)]
@@ -28,17 +27,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// A datagram of the IUT, before it is dissected.
-    pub(crate) fn on_datagram(&mut self, event: u64, datagram: &Datagram, report: &mut Report) {
-        format::mtu(event, datagram, report);
-    }
-
-    /// Bytes of the IUT that are no message.
-    pub(crate) fn on_malformed(&mut self, event: u64, datagram: &Datagram, error: FormatError, report: &mut Report) {
-        format::malformed(event, datagram, error, report);
-    }
-
-    /// A message that the IUT sent or received. Says whether it begins a new life: a first Register.
+    /// A message that the IUT sent or received.
     pub(crate) fn on_message(&mut self, message: &Message<'_>, context: &Context, report: &mut Report) {
         if message.outgoing {
             format::lints(message, report);
@@ -59,7 +48,7 @@ impl Rules {
     }
 
     /// A transfer began or ended.
-    pub(crate) fn on_transfer(&mut self, event: u64, transfer: &TransferFacts, report: &mut Report) {
+    pub(crate) fn on_transfer(&self, event: u64, transfer: &TransferFacts, report: &mut Report) {
         self.image.on_transfer(event, transfer, report);
     }
 

@@ -21,7 +21,9 @@ const BOUND: usize = 4096;
 enum End {
     Cancelled,
     /// By a RST; to a Non-confirmable one a device need not match it.
-    Reset { confirmable: bool },
+    Reset {
+        confirmable: bool,
+    },
     Failed,
     Registered,
 }
@@ -86,11 +88,15 @@ impl Observations {
                 && notification.at >= observation.since
             {
                 let confirmable = notification.kind == Type::Con;
-                observation.end.get_or_insert((End::Reset { confirmable }, message.at, message.here));
+                observation
+                    .end
+                    .get_or_insert((End::Reset { confirmable }, message.at, message.here));
             }
             return;
         }
-        let registered = message.request.is_some_and(|request| request.facts.target == Target::Register);
+        let registered = message
+            .request
+            .is_some_and(|request| request.facts.target == Target::Register);
         if message.code == Code::CREATED
             && registered
             && let Some((peer, asked)) = self.register
@@ -100,7 +106,9 @@ impl Observations {
             // brings it before the answer.
             for observation in self.live.values_mut() {
                 if observation.peer == peer && observation.since < asked {
-                    observation.end.get_or_insert((End::Registered, message.at, message.here));
+                    observation
+                        .end
+                        .get_or_insert((End::Registered, message.at, message.here));
                 }
             }
         }
@@ -126,7 +134,9 @@ impl Observations {
         }
         let notification = matches!(message.kind, Type::Con | Type::Non);
         let key = (message.conversation, message.token);
-        let Some(observation) = self.live.get_mut(&key) else { return };
+        let Some(observation) = self.live.get_mut(&key) else {
+            return;
+        };
         if !message.is_first() || message.earlier_answer.is_some() {
             return;
         }
@@ -135,7 +145,9 @@ impl Observations {
             && message.code.is_success()
             && message.facts.observe.is_none()
         {
-            observation.end.get_or_insert((End::Cancelled, message.at, message.here));
+            observation
+                .end
+                .get_or_insert((End::Cancelled, message.at, message.here));
             return;
         }
         if message.code.is_error() {
@@ -156,7 +168,9 @@ impl Observations {
 }
 
 fn belongs(message: &Message<'_>, observation: &mut Observation, report: &mut Report) {
-    let Some((end, at, place)) = observation.end else { return };
+    let Some((end, at, place)) = observation.end else {
+        return;
+    };
     if message.at <= at + report.config.timing.grace {
         return;
     }
@@ -168,35 +182,47 @@ fn belongs(message: &Message<'_>, observation: &mut Observation, report: &mut Re
         End::Reset { confirmable: true } => (Grade::Must, "was rejected with a Reset", "rfc7641/3.6"),
         End::Reset { confirmable: false } => (Grade::Should, "was rejected with a Reset", "rfc7641/3.6"),
         End::Failed => (Grade::Must, "ended with an error code", "rfc7641/4.2"),
-        End::Registered => (Grade::Should, "is from before the last Register", "core/6.4.1"),
+        End::Registered => (Grade::Should, "is from before the last Register", "oma-core/6.4.1"),
     };
-    report.add(OBSERVE_TOKEN, Broken {
-        grade: report.weaker_in_capture(grade),
-        title: format!("a notification of an observation that {what}"),
-        expected: "no further notification with this token".to_owned(),
-        seen: format!("{:.3} s later: {}", message.at.saturating_sub(at).as_secs_f64(), summary_of(&message.view)),
-        clause,
-        rests_on: &[place, message.here],
-        hint: None,
-    });
+    report.add(
+        OBSERVE_TOKEN,
+        Broken {
+            grade: report.weaker_in_capture(grade),
+            title: format!("a notification of an observation that {what}"),
+            expected: "no further notification with this token".to_owned(),
+            seen: format!(
+                "{:.3} s later: {}",
+                message.at.saturating_sub(at).as_secs_f64(),
+                summary_of(&message.view)
+            ),
+            clause,
+            rests_on: &[place, message.here],
+            hint: None,
+        },
+    );
 }
 
 fn in_order(message: &Message<'_>, number: u32, observation: &Observation, report: &mut Report) {
-    let Some((before, at, place)) = observation.last else { return };
+    let Some((before, at, place)) = observation.last else {
+        return;
+    };
     // A reboot may begin the count anew, and the end of an observation was judged already.
     if observation.life != message.life || observation.end.is_some() || message.at > at + FRESH_AGAIN {
         return;
     }
     if !is_newer(before, number) {
-        report.add(OBSERVE_ORDER, Broken {
-            grade: report.weaker_in_capture(Grade::Must),
-            title: "a notification is not newer than the one before".to_owned(),
-            expected: format!("an Observe value newer than {before}"),
-            seen: format!("{number}: {}", summary_of(&message.view)),
-            clause: "rfc7641/4.4",
-            rests_on: &[place, message.here],
-            hint: Some("a server drops what looks old"),
-        });
+        report.add(
+            OBSERVE_ORDER,
+            Broken {
+                grade: report.weaker_in_capture(Grade::Must),
+                title: "a notification is not newer than the one before".to_owned(),
+                expected: format!("an Observe value newer than {before}"),
+                seen: format!("{number}: {}", summary_of(&message.view)),
+                clause: "rfc7641/4.4",
+                rests_on: &[place, message.here],
+                hint: Some("a server drops what looks old"),
+            },
+        );
     }
 }
 

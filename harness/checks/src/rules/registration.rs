@@ -39,7 +39,7 @@ impl Registrations {
         }
     }
 
-    fn silence(&mut self, message: &Message<'_>, report: &mut Report) {
+    fn silence(&self, message: &Message<'_>, report: &mut Report) {
         let Some((peer, at, place)) = self.gone else { return };
         if peer != message.peer || !message.is_first() || message.at <= at + report.config.timing.grace {
             return;
@@ -51,15 +51,22 @@ impl Registrations {
             && message.request.is_none_or(|request| request.at < at);
         let speaks = message.code == Code::POST && matches!(message.facts.target, Target::Registration | Target::Send);
         if notification || speaks {
-            report.add(NO_MESSAGE_AFTER_DEREGISTER, Broken {
-                grade: Grade::Should,
-                title: "the client goes on after its De-register".to_owned(),
-                expected: "nothing but a new Register".to_owned(),
-                seen: format!("{:.3} s later: {}", message.at.saturating_sub(at).as_secs_f64(), summary_of(&message.view)),
-                clause: "core/6.2.3",
-                rests_on: &[place, message.here],
-                hint: None,
-            });
+            report.add(
+                NO_MESSAGE_AFTER_DEREGISTER,
+                Broken {
+                    grade: Grade::Should,
+                    title: "the client goes on after its De-register".to_owned(),
+                    expected: "nothing but a new Register".to_owned(),
+                    seen: format!(
+                        "{:.3} s later: {}",
+                        message.at.saturating_sub(at).as_secs_f64(),
+                        summary_of(&message.view)
+                    ),
+                    clause: "oma-core/6.2.3",
+                    rests_on: &[place, message.here],
+                    hint: None,
+                },
+            );
         }
     }
 }
@@ -71,15 +78,18 @@ fn register(message: &Message<'_>, report: &mut Report) {
         return;
     }
     let mut broken = |grade, title: &str, expected: &str, clause: &str| {
-        report.add(REGISTER_SANITY, Broken {
-            grade,
-            title: title.to_owned(),
-            expected: expected.to_owned(),
-            seen: summary_of(&message.view),
-            clause,
-            rests_on: &[message.here],
-            hint: None,
-        });
+        report.add(
+            REGISTER_SANITY,
+            Broken {
+                grade,
+                title: title.to_owned(),
+                expected: expected.to_owned(),
+                seen: summary_of(&message.view),
+                clause,
+                rests_on: &[message.here],
+                hint: None,
+            },
+        );
     };
     let mut version = None;
     let mut endpoint = false;
@@ -90,15 +100,35 @@ fn register(message: &Message<'_>, report: &mut Report) {
         endpoint |= query.value.strip_prefix(b"ep=").is_some_and(|name| !name.is_empty());
     }
     if message.facts.content_format != Some(content_format::LINK_FORMAT) {
-        broken(Grade::Must, "a Register without Content-Format 40", "Content-Format application/link-format (40)", "core/6.2.1");
+        broken(
+            Grade::Must,
+            "a Register without Content-Format 40",
+            "Content-Format application/link-format (40)",
+            "oma-core/6.2.1",
+        );
     }
     match version {
-        None => broken(Grade::Must, "a Register without its LwM2M version", "the query lwm2m with the version", "core/6.2.1"),
+        None => broken(
+            Grade::Must,
+            "a Register without its LwM2M version",
+            "the query lwm2m with the version",
+            "oma-core/6.2.1",
+        ),
         Some(b"1.0") if !endpoint => {
-            broken(Grade::Must, "a Register without endpoint name", "the query ep, which LwM2M 1.0 demands", "core/6.2.1");
+            broken(
+                Grade::Must,
+                "a Register without endpoint name",
+                "the query ep, which LwM2M 1.0 demands",
+                "oma-core/6.2.1",
+            );
         }
         Some(value) if !is_version(value) => {
-            broken(Grade::Must, "a Register with a version that is none", "lwm2m=1.0, 1.1 or 1.2", "core/6.2.1");
+            broken(
+                Grade::Must,
+                "a Register with a version that is none",
+                "lwm2m=1.0, 1.1 or 1.2",
+                "oma-core/6.2.1",
+            );
         }
         Some(_) => {}
     }
@@ -106,13 +136,28 @@ fn register(message: &Message<'_>, report: &mut Report) {
         return;
     }
     match links(message.view.payload()) {
-        Err(()) => broken(Grade::Must, "a Register whose object list is no link format", "links such as </1/0>,</3/0>", "rfc6690/2"),
+        Err(()) => broken(
+            Grade::Must,
+            "a Register whose object list is no link format",
+            "links such as </1/0>,</3/0>",
+            "rfc6690/2",
+        ),
         Ok(targets) if targets.is_empty() => {
-            broken(Grade::Must, "a Register without objects", "links such as </1/0>,</3/0>", "core/6.2.1");
+            broken(
+                Grade::Must,
+                "a Register without objects",
+                "links such as </1/0>,</3/0>",
+                "oma-core/6.2.1",
+            );
         }
         Ok(targets) => {
             if targets.iter().any(|target| is_object(target, "0")) {
-                broken(Grade::Must, "a Register that lists the Security object", "no </0> in the list", "core/6.2.1");
+                broken(
+                    Grade::Must,
+                    "a Register that lists the Security object",
+                    "no </0> in the list",
+                    "oma-core/6.2.1",
+                );
             }
         }
     }
@@ -124,7 +169,9 @@ fn is_version(value: &[u8]) -> bool {
 
 /// `/0`, `/0/1`, or the same below a root path.
 fn is_object(target: &str, object: &str) -> bool {
-    target.strip_prefix('/').is_some_and(|path| path == object || path.strip_prefix(object).is_some_and(|rest| rest.starts_with('/')))
+    target
+        .strip_prefix('/')
+        .is_some_and(|path| path == object || path.strip_prefix(object).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// The targets of a link-format payload; only its outer form is read here (RFC 6690, 2).
@@ -165,7 +212,10 @@ mod tests {
 
     #[test]
     fn link_lists() {
-        assert_eq!(links(b"</1/0>,</5>;ver=\"1,1\",</5/0>").unwrap(), ["/1/0", "/5", "/5/0"]);
+        assert_eq!(
+            links(b"</1/0>,</5>;ver=\"1,1\",</5/0>").unwrap(),
+            ["/1/0", "/5", "/5/0"]
+        );
         assert_eq!(links(b"").unwrap(), Vec::<String>::new());
         assert!(links(b"/1/0").is_err());
         assert!(links(b"</1/0").is_err());

@@ -71,7 +71,8 @@ impl Device {
             return true;
         }
         let pulling_from_server = self.ram.pulls.iter().any(|pull| pull.own_socket().is_none());
-        (self.has(Defect::SamePeerConfused) && pulling_from_server) || (self.has(Defect::ReadBlockedInPull) && code == Code::GET && !self.ram.pulls.is_empty())
+        (self.has(Defect::ReadsUnanswered) && code == Code::GET)
+            || (self.has(Defect::SamePeerConfused) && pulling_from_server) || (self.has(Defect::ReadBlockedInPull) && code == Code::GET && !self.ram.pulls.is_empty())
     }
 
     fn send_answer(&mut self, now: Duration, id: RequestId, confirmable: bool, answer: &Answer) {

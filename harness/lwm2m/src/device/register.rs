@@ -114,6 +114,10 @@ impl Device {
     }
 
     pub(super) fn register(&mut self, now: Duration) {
+        if self.has(Defect::NeverRegisters) {
+            self.ram.registration.stage = Stage::Off;
+            return;
+        }
         let payload = link_format::encode(&self.object_links()).into_bytes();
         let mut blocks = None;
         if let Some(szx) = self.config.register_block.filter(|szx| payload.len() > szx.size()) {

@@ -248,9 +248,9 @@ impl FileServer {
                     ..pending
                 };
                 if delay.is_zero() {
-                    self.deliver(now, endpoint, pending)
+                    self.deliver(now, endpoint, pending);
                 } else {
-                    self.pending.push(pending)
+                    self.pending.push(pending);
                 }
             }
             Delivery::Piggybacked => self.deliver(now, endpoint, pending),
@@ -281,7 +281,7 @@ impl FileServer {
             EmptyAck::First => endpoint.respond(now, id, answer.packet),
             EmptyAck::After | EmptyAck::Never if !confirmable => endpoint.respond(now, id, answer.packet),
             EmptyAck::After | EmptyAck::Never => {
-                endpoint.respond_with(now, id, answer.packet, ResponseMode::SeparateCon)
+                endpoint.respond_with(now, id, answer.packet, ResponseMode::SeparateCon);
             }
         }
         let replayed = self

@@ -493,7 +493,7 @@ impl Server {
                 confirmable,
             } => self.take_request(now, id, from, &packet, confirmable),
             Event::DuplicateRequest { from, count, .. } => {
-                self.events.push_back(ServerEvent::Duplicate { from, count })
+                self.events.push_back(ServerEvent::Duplicate { from, count });
             }
             Event::Refused { from, code, packet } => self.events.push_back(ServerEvent::Request {
                 from,

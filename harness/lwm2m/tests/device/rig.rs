@@ -12,16 +12,16 @@ use fotaproof_lwm2m::package::{self, PackageKind};
 use fotaproof_lwm2m::{Defect, Device, DeviceConfig, DeviceInput, DeviceOutput, Flash, SocketId};
 use fotaproof_wire::coap::{BlockValue, Code, Szx, build, content_format, option, summary};
 
-pub const SERVER: &str = "192.0.2.10:5683";
-pub const FILES: &str = "192.0.2.20:5683";
-pub const OTHER: &str = "192.0.2.30:5683";
+pub(crate) const SERVER: &str = "192.0.2.10:5683";
+pub(crate) const FILES: &str = "192.0.2.20:5683";
+pub(crate) const OTHER: &str = "192.0.2.30:5683";
 const LATENCY: Duration = Duration::from_millis(10);
 
 /// What a file server does with the GET of a block; `None` is silence.
-pub type Script = Box<dyn FnMut(&mut Serving<'_>) -> Option<Packet>>;
+pub(crate) type Script = Box<dyn FnMut(&mut Serving<'_>) -> Option<Packet>>;
 
 /// A GET that a file server got.
-pub struct Serving<'a> {
+pub(crate) struct Serving<'a> {
     pub packet: &'a Packet,
     /// How many GETs came before.
     pub count: usize,
@@ -29,12 +29,12 @@ pub struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    pub fn num(&self) -> u32 {
+    pub(crate) fn num(&self) -> u32 {
         self.block.map_or(0, |block| block.num)
     }
 
     /// The plain answer of a good file server.
-    pub fn answer(&self, body: &[u8], largest: Szx, etag: Option<&[u8]>) -> Packet {
+    pub(crate) fn answer(&self, body: &[u8], largest: Szx, etag: Option<&[u8]>) -> Packet {
         let mut packet = Packet::new();
         packet.header.code = Code::CONTENT.into();
         if let Some(etag) = etag {
@@ -52,7 +52,7 @@ impl Serving<'_> {
     }
 }
 
-pub fn code(text: &str) -> Packet {
+pub(crate) fn code(text: &str) -> Packet {
     let mut packet = Packet::new();
     packet.header.code = text.parse::<Code>().unwrap().into();
     packet
@@ -72,7 +72,7 @@ struct Flying {
     bytes: Bytes,
 }
 
-pub struct Rig {
+pub(crate) struct Rig {
     pub device: Device,
     pub now: Duration,
     pub log: Vec<String>,
@@ -98,32 +98,32 @@ pub struct Rig {
     pub separate: Option<bool>,
 }
 
-pub fn config() -> DeviceConfig {
+pub(crate) fn config() -> DeviceConfig {
     DeviceConfig::new("dev-1", SERVER.parse().unwrap())
 }
 
-pub fn with(defect: Option<Defect>, mut config: DeviceConfig) -> DeviceConfig {
+pub(crate) fn with(defect: Option<Defect>, mut config: DeviceConfig) -> DeviceConfig {
     config.defects.extend(defect);
     config
 }
 
-pub fn package(kind: PackageKind) -> Vec<u8> {
+pub(crate) fn package(kind: PackageKind) -> Vec<u8> {
     build(kind, "2.0.0", 4096)
 }
 
-pub fn build(kind: PackageKind, version: &str, size: usize) -> Vec<u8> {
+pub(crate) fn build(kind: PackageKind, version: &str, size: usize) -> Vec<u8> {
     package::build(kind, version, "fotaproof-device", size, 7).unwrap()
 }
 
 impl Rig {
-    pub fn new(config: DeviceConfig) -> Self {
+    pub(crate) fn new(config: DeviceConfig) -> Self {
         let flash = Flash::new(config.version.clone());
         let mut rig = Self::off(config, flash);
         rig.power_on();
         rig
     }
 
-    pub fn off(config: DeviceConfig, flash: Flash) -> Self {
+    pub(crate) fn off(config: DeviceConfig, flash: Flash) -> Self {
         let hosts = [(SERVER, 11), (FILES, 12), (OTHER, 13)].map(|(address, seed)| {
             let config = Config { nstart: usize::MAX, ..Config::default() };
             (address.parse().unwrap(), Host { endpoint: Endpoint::new(config, seed), script: None, gets: 0, held: Vec::new() })
@@ -152,33 +152,33 @@ impl Rig {
     }
 
     /// Switches on and waits for the registration.
-    pub fn power_on(&mut self) {
+    pub(crate) fn power_on(&mut self) {
         self.input(DeviceInput::PowerOn);
         self.run(Duration::from_secs(3));
     }
 
-    pub fn input(&mut self, input: DeviceInput) {
+    pub(crate) fn input(&mut self, input: DeviceInput) {
         self.device.handle(self.now, input);
         self.drain();
     }
 
-    pub fn serve(&mut self, host: &str, script: impl FnMut(&mut Serving<'_>) -> Option<Packet> + 'static) {
+    pub(crate) fn serve(&mut self, host: &str, script: impl FnMut(&mut Serving<'_>) -> Option<Packet> + 'static) {
         let host = self.hosts.get_mut(&host.parse().unwrap()).unwrap();
         host.script = Some(Box::new(script));
         host.gets = 0;
     }
 
     /// A good file server with this body.
-    pub fn serve_body(&mut self, host: &str, body: Vec<u8>) {
+    pub(crate) fn serve_body(&mut self, host: &str, body: Vec<u8>) {
         self.serve(host, move |serving| Some(serving.answer(&body, Szx::S1024, Some(b"a1"))));
     }
 
-    pub fn gets(&self, host: &str) -> usize {
+    pub(crate) fn gets(&self, host: &str) -> usize {
         self.hosts[&host.parse().unwrap()].gets
     }
 
     /// Releases what is held.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.hold_from = None;
         for host in self.hosts.values_mut() {
             for (id, packet) in std::mem::take(&mut host.held) {
@@ -336,7 +336,7 @@ impl Rig {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let until = self.now + time;
         let mut steps = 0;
         while self.step(until) {
@@ -346,12 +346,12 @@ impl Rig {
         self.now = until;
     }
 
-    pub fn seconds(&mut self, seconds: u64) {
+    pub(crate) fn seconds(&mut self, seconds: u64) {
         self.run(Duration::from_secs(seconds));
     }
 
     /// Sends a request from a host and waits for the answer, at most 100 s.
-    pub fn ask_from(&mut self, host: &str, request: Request) -> Option<Packet> {
+    pub(crate) fn ask_from(&mut self, host: &str, request: Request) -> Option<Packet> {
         let to = self.address?;
         let exchange = self.hosts.get_mut(&host.parse().unwrap()).unwrap().endpoint.request(self.now, to, request);
         self.drain();
@@ -360,28 +360,28 @@ impl Rig {
         self.responses.remove(&exchange).flatten()
     }
 
-    pub fn ask(&mut self, packet: Packet) -> Option<Packet> {
+    pub(crate) fn ask(&mut self, packet: Packet) -> Option<Packet> {
         self.ask_from(SERVER, Request::confirmable(packet))
     }
 
     /// Sends a request without waiting for the answer.
-    pub fn send(&mut self, packet: Packet) -> ExchangeId {
+    pub(crate) fn send(&mut self, packet: Packet) -> ExchangeId {
         self.send_request(Request::confirmable(packet))
     }
 
-    pub fn send_request(&mut self, request: Request) -> ExchangeId {
+    pub(crate) fn send_request(&mut self, request: Request) -> ExchangeId {
         let to = self.address.unwrap();
         let exchange = self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.request(self.now, to, request);
         self.drain();
         exchange
     }
 
-    pub fn resend(&mut self, exchange: ExchangeId) {
+    pub(crate) fn resend(&mut self, exchange: ExchangeId) {
         self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.resend(self.now, exchange);
         self.drain();
     }
 
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         if let Some(to) = self.address {
             self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.send_raw(to, bytes.to_vec());
             self.drain();
@@ -389,18 +389,18 @@ impl Rig {
         }
     }
 
-    pub fn reset_notifications(&mut self, token: Token) {
+    pub(crate) fn reset_notifications(&mut self, token: Token) {
         let observer = Observer { peer: self.address.unwrap(), token };
         let server = self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap();
         server.endpoint.set_notification_policy(&observer, fotaproof_coap::NotificationPolicy::Reset);
     }
 
     /// The code of the answer as text, `-` for none.
-    pub fn code_of(&mut self, packet: Packet) -> String {
+    pub(crate) fn code_of(&mut self, packet: Packet) -> String {
         self.ask(packet).map_or_else(|| "-".to_owned(), |answer| Code::from(answer.header.code).to_string())
     }
 
-    pub fn get(&mut self, path: &str) -> String {
+    pub(crate) fn get(&mut self, path: &str) -> String {
         match self.ask(request("0.01", path)) {
             Some(answer) if Code::from(answer.header.code) == Code::CONTENT => String::from_utf8_lossy(&answer.payload).into_owned(),
             Some(answer) => Code::from(answer.header.code).to_string(),
@@ -409,35 +409,35 @@ impl Rig {
     }
 
     /// `2/0`, read over the wire.
-    pub fn pair(&mut self) -> String {
+    pub(crate) fn pair(&mut self) -> String {
         format!("{}/{}", self.get("/5/0/3"), self.get("/5/0/5"))
     }
 
-    pub fn put(&mut self, path: &str, format: u16, payload: &[u8]) -> String {
+    pub(crate) fn put(&mut self, path: &str, format: u16, payload: &[u8]) -> String {
         let mut packet = request("0.03", path);
         build::set_content_format(&mut packet, format);
         packet.payload = payload.to_vec();
         self.code_of(packet)
     }
 
-    pub fn uri(&mut self, uri: &str) -> String {
+    pub(crate) fn uri(&mut self, uri: &str) -> String {
         self.put("/5/0/1", content_format::TEXT, uri.as_bytes())
     }
 
-    pub fn nul(&mut self) -> String {
+    pub(crate) fn nul(&mut self) -> String {
         self.put("/5/0/0", content_format::OPAQUE, &[0])
     }
 
-    pub fn execute(&mut self, path: &str) -> String {
+    pub(crate) fn execute(&mut self, path: &str) -> String {
         self.code_of(request("0.02", path))
     }
 
-    pub fn block(&mut self, body: &[u8], num: u32, szx: Szx) -> String {
+    pub(crate) fn block(&mut self, body: &[u8], num: u32, szx: Szx) -> String {
         self.code_of(block_request(body, num, szx))
     }
 
     /// Pushes a body; the code of the last answer.
-    pub fn push(&mut self, body: &[u8], szx: Szx) -> String {
+    pub(crate) fn push(&mut self, body: &[u8], szx: Szx) -> String {
         let mut send = Block1Send::new(body.len() as u64, szx);
         let mut last = "-".to_owned();
         while let Some(step) = send.next_step() {
@@ -457,7 +457,7 @@ impl Rig {
     }
 
     /// Observes a path with that token; the code of the answer.
-    pub fn observe(&mut self, path: &str, token: &[u8]) -> String {
+    pub(crate) fn observe(&mut self, path: &str, token: &[u8]) -> String {
         let mut packet = request("0.01", path);
         build::set_observe(&mut packet, 0);
         let request = Request::confirmable(packet).with_token(Token::new(token).unwrap());
@@ -465,38 +465,38 @@ impl Rig {
     }
 
     /// The values notified for that token.
-    pub fn notified(&self, token: &[u8]) -> Vec<String> {
+    pub(crate) fn notified(&self, token: &[u8]) -> Vec<String> {
         let token = Token::new(token).unwrap();
         self.notifications.iter().filter(|(with, _)| *with == token).map(|(_, packet)| String::from_utf8_lossy(&packet.payload).into_owned()).collect()
     }
 
-    pub fn transcript(&self) -> String {
+    pub(crate) fn transcript(&self) -> String {
         let flash = self.device.flash();
         let digest = flash.received.as_ref().map_or("", |record| record.sha256.as_str());
         format!("{}\nversion {} received {digest} installs {}", self.log.join("\n"), flash.version, flash.installs)
     }
 
     /// Power cut, then power again.
-    pub fn power_cycle(&mut self) {
+    pub(crate) fn power_cycle(&mut self) {
         self.input(DeviceInput::PowerCut);
         self.seconds(1);
         self.power_on();
     }
 
-    pub fn stop_and_start(&mut self) {
+    pub(crate) fn stop_and_start(&mut self) {
         self.input(DeviceInput::Stop);
         self.seconds(6);
         self.power_on();
     }
 }
 
-pub fn request(code: &str, path: &str) -> Packet {
+pub(crate) fn request(code: &str, path: &str) -> Packet {
     let mut packet = self::code(code);
     build::set_path(&mut packet, path);
     packet
 }
 
-pub fn block_request(body: &[u8], num: u32, szx: Szx) -> Packet {
+pub(crate) fn block_request(body: &[u8], num: u32, szx: Szx) -> Packet {
     let start = num as usize * szx.size();
     let end = (start + szx.size()).min(body.len());
     let mut packet = request("0.03", "/5/0/0");

@@ -179,7 +179,7 @@ fn a_register_may_come_in_blocks() {
 fn the_operations_as_messages() {
     let mut world = registered();
     scripted(&mut world, |endpoint, now, id, _| {
-        endpoint.respond(now, id, answer(Code::CHANGED))
+        endpoint.respond(now, id, answer(Code::CHANGED));
     });
     let now = world.now;
     let server = world.server();
@@ -437,7 +437,7 @@ fn a_new_registration_voids_observations_and_what_was_asked_at_the_old_port() {
 fn the_same_datagram_goes_out_again_after_the_end() {
     let mut world = registered();
     scripted(&mut world, |endpoint, now, id, _| {
-        endpoint.respond(now, id, answer(Code::CHANGED))
+        endpoint.respond(now, id, answer(Code::CHANGED));
     });
     let now = world.now;
     let op = world.server().execute(now, &LwPath::resource(5, 0, 2), "");
@@ -463,7 +463,7 @@ fn the_same_datagram_goes_out_again_after_the_end() {
 fn requests_of_any_kind() {
     let mut world = registered();
     scripted(&mut world, |endpoint, now, id, _| {
-        endpoint.respond(now, id, answer(Code::BAD_OPTION))
+        endpoint.respond(now, id, answer(Code::BAD_OPTION));
     });
     let now = world.now;
     let mut packet = world.server().message(Code::GET, &STATE);

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fotaproof_cases::ast::{At, Await, Cancellation, IutAction, Reset, Span, Step};
 use fotaproof_cases::claims;
+use fotaproof_cases::ast::{At, Await, Cancellation, IutAction, Reset, Span, Step};
 use fotaproof_lwm2m::server::{Cancel, Method, OpId, PushOutcome, RequestSpec};
 use fotaproof_trace::{
     Blame, EventKind, Finding, FindingSource, Grade, TransferFacts, TransferPhase, TransferWay, Verdict,
@@ -26,6 +26,11 @@ impl Session {
             .get(name)
             .and_then(|text| text.parse::<Span>().ok())
             .map_or(otherwise, |span| span.0)
+    }
+
+    /// Whether the claims of the IUT meet an expression; the loader has looked at its words.
+    pub(super) fn claimed(&self, expression: &str) -> bool {
+        claims::evaluate(expression, &self.config.claims).unwrap_or(false)
     }
 
     /// Goes on with the script; true when something changed.
@@ -91,11 +96,11 @@ impl Session {
         };
         self.script.next += 1;
         if let Some(when) = &step.when
-            && !claims::evaluate(&when.value, &self.config.claims)
+            && !self.claimed(&when.value)
         {
             return true;
         }
-        let text = fotaproof_cases::describe::step(step);
+        let text = fotaproof_cases::steps::step_text(step);
         self.emit(EventKind::StepStarted {
             index,
             line: step.pos.line,
@@ -144,6 +149,7 @@ impl Session {
                     self.label(&mut running);
                     if !self.means_held(&running) {
                         self.step_over(&running, "not held");
+                        self.script.stopped = true;
                         self.begin_closing();
                         return true;
                     }
@@ -160,6 +166,7 @@ impl Session {
                     }
                     super::judge::Judgement::Stop => {
                         self.step_over(&running, "not held");
+                        self.script.stopped = true;
                         self.begin_closing();
                         return true;
                     }
@@ -722,7 +729,10 @@ impl Session {
             PushOutcome::Refused { code, block } => (Back::Code(code), format!("block {block}")),
             PushOutcome::Paused { next } => (Back::Code(Code::CONTINUE), format!("paused before block {next}")),
             PushOutcome::Failed { reason, block } => (Answer::failed(self.now, reason).back, format!("block {block}")),
-            PushOutcome::Cancelled => (Back::NotSent("the push was cancelled".to_owned()), "cancelled".to_owned()),
+            PushOutcome::TooManyBlocks => {
+                let why = "the package has more blocks of this size than can be numbered";
+                (Back::NotSent(why.to_owned()), "not begun".to_owned())
+            }
         };
         let answer = Answer::pushed(self.now, back, told);
         if other {
@@ -737,7 +747,7 @@ impl Session {
         self.script.poll = None;
         self.script.running = None;
         let wanted = self.config.case.liveness.unwrap_or(true)
-            && self.script.verdict < Verdict::Inconclusive
+            && !self.script.stopped
             && self.facts.iut_running
             && !self.facts.registrations.is_empty();
         self.script.closing = if wanted {
@@ -772,7 +782,7 @@ impl Session {
                         source: FindingSource::Harness,
                         grade: Grade::Must,
                         blame: Blame::Iut,
-                        clauses: vec!["core/read".to_owned()],
+                        clauses: vec!["oma-core/6.3.1".to_owned()],
                         title: "the IUT no longer answers at the end of the case".to_owned(),
                         expected: "an answer to GET /3/0/3".to_owned(),
                         seen: answer.told(),

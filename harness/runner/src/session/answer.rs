@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use coap_lite::Packet;
 use fotaproof_lwm2m::server::OpFailure;
-use fotaproof_wire::coap::{BlockValue, Code, MessageView, Type, build};
+use fotaproof_wire::coap::{Code, MessageView, Type, build};
 use fotaproof_wire::path::LwPath;
 use fotaproof_wire::value::Value;
 use sha2::{Digest, Sha256};
@@ -33,8 +33,6 @@ pub(crate) struct Answer {
     pub(crate) payload: Vec<u8>,
     pub(crate) values: Vec<(LwPath, Value)>,
     pub(crate) decode_error: Option<String>,
-    /// Each answered block of a push: sent, code, Block1 of the answer.
-    pub(crate) blocks: Vec<(BlockValue, Code, Option<BlockValue>)>,
     /// How a push ended, in words.
     pub(crate) ended: Option<String>,
     /// How many answers there were.
@@ -50,7 +48,6 @@ impl Answer {
             payload: Vec::new(),
             values: Vec::new(),
             decode_error: None,
-            blocks: Vec::new(),
             ended: None,
             count: 1,
         }
@@ -78,8 +75,7 @@ impl Answer {
             match reason {
                 OpFailure::TimedOut => Back::Nothing,
                 OpFailure::Reset => Back::Rst,
-                OpFailure::NotRegistered => Back::NotSent("the IUT is not registered".to_owned()),
-                OpFailure::Unencodable => Back::NotSent("the request cannot be written as a CoAP message".to_owned()),
+                other => Back::NotSent(other.to_string()),
             },
         )
     }
@@ -118,7 +114,7 @@ impl Answer {
     /// The answer in words.
     pub(crate) fn told(&self) -> String {
         let told = match &self.back {
-            Back::Code(code) => format!("{code} {}", code.name().unwrap_or_default()),
+            Back::Code(code) => format!("{code} {}", code.name()),
             Back::Rst => "RST".to_owned(),
             Back::EmptyAck => "an empty ACK and no response".to_owned(),
             Back::Nothing => "no answer".to_owned(),

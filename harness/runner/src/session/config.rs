@@ -168,6 +168,10 @@ pub enum IutCommand {
 pub struct Outcome {
     /// The verdict.
     pub verdict: Verdict,
+    /// The verdict without the findings: what the script itself concluded.
+    pub base: Verdict,
+    /// Why `base` is more than a pass.
+    pub base_reason: String,
     /// Why, in one line; empty for a plain pass.
     pub reason: String,
     /// All findings, in order.

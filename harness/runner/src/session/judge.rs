@@ -4,7 +4,6 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use fotaproof_cases::ast::{At, CodeMatch, Expect, FirmwareVersion, OutcomeGrade, ValueMatch};
-use fotaproof_cases::claims;
 use fotaproof_trace::{Blame, EventKind, ExpectationOutcome, Finding, FindingSource, Grade, Verdict};
 use fotaproof_wire::path::LwPath;
 
@@ -158,7 +157,7 @@ impl Session {
         goals: &mut VecDeque<Goal>,
     ) {
         let e = &expect.value;
-        if e.when.as_ref().is_some_and(|when| !claims::evaluate(&when.value, &self.config.claims)) {
+        if e.when.as_ref().is_some_and(|when| !self.claimed(&when.value)) {
             return;
         }
         *body += 1;
@@ -643,7 +642,10 @@ impl Session {
                 return broken(format!("{name}={want}"), format!("{name}={have}"));
             }
         }
-        let targets: Vec<String> = last.objects.iter().map(|link| link.target.clone()).collect();
+        // an alternate path stands before all of them (Core, Register)
+        let root = last.links.root.as_str();
+        let plain = |target: &str| target.strip_prefix(root).unwrap_or(target).to_owned();
+        let targets: Vec<String> = last.objects.iter().map(|link| plain(&link.target)).collect();
         for path in want.has.iter().flat_map(|all| all.iter()) {
             if !targets.contains(&path.0) {
                 return broken(format!("{path} in the object list"), targets.join(", "));
@@ -850,6 +852,9 @@ impl Session {
             let Some(why) = why else {
                 let note = outcome.value.note.clone().unwrap_or_else(|| format!("outcome {}", *at + 1));
                 self.outcome_reached(outcome.value.grade, &note, e, running, outcome.pos.line);
+                if outcome.value.ends_case == Some(true) {
+                    self.script.next = usize::MAX;
+                }
                 return Poll::Held(note);
             };
             told.push(format!("({}) {why}", *at + 1));

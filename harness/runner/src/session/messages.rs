@@ -1,7 +1,7 @@
 //! The messages at the IUT's end of the link, and the questions that a case asks of them.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) path: Option<String>,
     /// The same sender, receiver, type and message id came before.
     pub(crate) again: bool,
+    /// An acknowledgement or reset of its message id had reached the IUT, its sender.
+    pub(crate) acknowledged: bool,
 }
 
 /// All messages of a case, when the case asks for any.
@@ -33,6 +35,8 @@ pub(crate) struct Seen {
 pub(crate) struct MessageLog {
     all: Vec<Seen>,
     keys: HashMap<(SocketAddr, SocketAddr, u8, u16), ()>,
+    /// Message ids of the IUT that were acknowledged: by IUT address, other address, id.
+    acknowledged: HashSet<(SocketAddr, SocketAddr, u16)>,
     /// The case asks, so that messages are kept.
     pub(crate) wanted: bool,
 }
@@ -45,6 +49,11 @@ impl MessageLog {
         if let Ok(view) = MessageView::parse(&seen.payload) {
             let key = (seen.src, seen.dst, view.kind() as u8, view.message_id());
             seen.again = self.keys.insert(key, ()).is_some();
+            if seen.by_iut {
+                seen.acknowledged = self.acknowledged.contains(&(seen.src, seen.dst, view.message_id()));
+            } else if matches!(view.kind(), Type::Ack | Type::Rst) {
+                self.acknowledged.insert((seen.dst, seen.src, view.message_id()));
+            }
         }
         self.all.push(seen);
     }
@@ -98,6 +107,7 @@ pub(crate) fn matches(seen: &Seen, select: &MessageMatch, parties: &Addresses) -
         return false;
     }
     if select.again.is_some_and(|again| again != seen.again)
+        || select.acknowledged.is_some_and(|want| want != seen.acknowledged)
         || !number(select.packet_size.as_ref(), Some(u64::from(seen.largest)))
         || !number(select.fragments.as_ref(), Some(u64::from(seen.packets)))
     {
@@ -152,6 +162,18 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
         && !view.uri_query().iter().map(|q| q.as_ref()).eq(query.iter().map(String::as_str))
     {
         return false;
+    }
+    if let Some(wanted) = &select.query_has {
+        let given = view.uri_query();
+        let has = |want: &String| {
+            given.iter().any(|query| {
+                let query = query.as_ref();
+                query == want || query.strip_prefix(want.as_str()).is_some_and(|rest| rest.starts_with('='))
+            })
+        };
+        if !wanted.iter().all(has) {
+            return false;
+        }
     }
     if let Some(segments) = &select.segments {
         let mut given = view.options_of(option::URI_PATH);
@@ -229,7 +251,12 @@ pub(crate) fn judge(
     parties: &Addresses,
     tolerance: Duration,
 ) -> Judged {
-    let all: Vec<&Seen> = log.matching(since, &ask.select, parties).collect();
+    let mut all: Vec<&Seen> = log.matching(since, &ask.select, parties).collect();
+    if ask.of_first == Some(true) {
+        let id = |seen: &Seen| MessageView::parse(&seen.payload).ok().map(|view| (seen.src, seen.dst, view.message_id()));
+        let first = all.first().and_then(|seen| id(seen));
+        all.retain(|seen| id(seen) == first);
+    }
     let what = ask.what.clone().unwrap_or_else(|| words(&ask.select));
     let datagrams: Vec<u64> = all.iter().map(|seen| seen.datagram).take(16).collect();
     let broken = |expected: String, seen: String, may_still: bool| Judged {
@@ -387,6 +414,9 @@ pub(crate) fn words(select: &MessageMatch) -> String {
     }
     if let Some(paths) = &select.path {
         words.push(paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "));
+    }
+    if let Some(wanted) = &select.query_has {
+        words.push(format!("with query {}", wanted.join(", ")));
     }
     if let Some(segments) = &select.segments {
         words.push(format!("path segments {segments:?}"));

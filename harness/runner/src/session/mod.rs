@@ -112,6 +112,10 @@ struct Script {
     measurements: Vec<Measurement>,
     verdict: Verdict,
     reason: String,
+    base: Verdict,
+    base_reason: String,
+    /// The script ended before its last step.
+    stopped: bool,
     held: u32,
     /// Where labelled steps began.
     labels: BTreeMap<String, Label>,
@@ -304,6 +308,7 @@ impl Session {
                         largest: datagram.largest,
                         path: self.world.path_of(by_iut, &datagram.payload),
                         again: false,
+                        acknowledged: false,
                     });
                 }
                 self.emit(kind);
@@ -367,6 +372,10 @@ impl Session {
 
     /// Folds a verdict that rests on no finding.
     fn conclude(&mut self, verdict: Verdict, reason: &str) {
+        if verdict > self.script.base {
+            self.script.base = verdict;
+            reason.clone_into(&mut self.script.base_reason);
+        }
         if verdict > self.script.verdict {
             self.script.verdict = verdict;
             reason.clone_into(&mut self.script.reason);
@@ -460,7 +469,7 @@ impl Session {
                 let answer = Answer::response(self.now, code, packet, values, decode_error);
                 self.answered(op, answer, other);
             }
-            ServerEvent::Failed { op, reason } => {
+            ServerEvent::Failed { op, reason, .. } => {
                 let answer = Answer::failed(self.now, reason);
                 self.answered(op, answer, other);
             }
@@ -596,6 +605,8 @@ impl Session {
         self.ended = true;
         let outcome = Outcome {
             verdict: self.script.verdict,
+            base: self.script.base,
+            base_reason: self.script.base_reason.clone(),
             reason: self.script.reason.clone(),
             findings: core::mem::take(&mut self.script.findings),
             notes: core::mem::take(&mut self.script.notes),
@@ -621,7 +632,7 @@ fn trace_registration(registration: &Registration, new: bool) -> fotaproof_trace
         from: registration.address,
         version: registration.lwm2m.to_string(),
         lifetime: registration.lifetime,
-        objects: registration.objects.iter().map(ToString::to_string).collect(),
+        objects: registration.objects.iter().map(|link| fotaproof_wire::link_format::encode(core::slice::from_ref(link))).collect(),
         new,
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn session(config: SessionConfig) -> Session {
 }
 
 /// The repositories of a case; a pull without any uses `main` as it is by default.
-pub fn repositories(case: &Case) -> BTreeMap<String, RepositoryAst> {
+pub(crate) fn repositories(case: &Case) -> BTreeMap<String, RepositoryAst> {
     let mut all = case.repositories.clone();
     if all.is_empty() {
         all.insert("main".to_owned(), RepositoryAst::default());

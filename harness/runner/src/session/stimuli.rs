@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use coap_lite::Packet;
 use fotaproof_cases::ast::{BlockText, Datagram, Party, Payload, Pull, Push, PushMethod, RawOption, Request, TokenUse, Write};
-use fotaproof_lwm2m::server::{BlockStep, Method, OnIncomplete, PushSpec, PushToken, RequestSpec, Token};
+use fotaproof_lwm2m::server::{BlockStep, Method, OnIncomplete, PushSpec, PushToken, RequestSpec, TokenChoice};
 use fotaproof_wire::coap::{self, BlockValue, Code, RawMessage, Szx, Type, build, option, uint};
 use fotaproof_wire::path::LwPath;
 
@@ -156,9 +156,9 @@ impl Session {
         spec.confirmable = request.kind.is_none_or(|kind| kind.0 == Type::Con as u8);
         spec.retransmit = !request.once.unwrap_or(false);
         spec.token = match (&request.token, request.token_length) {
-            (Some(token), _) => Token::Fixed(token.0.clone()),
-            (None, Some(length)) => Token::Length(usize::from(length.min(8))),
-            (None, None) => Token::Fresh,
+            (Some(token), _) => TokenChoice::Fixed(fotaproof_coap::Token::new(&token.0).ok_or_else(|| "a token has at most 8 bytes".to_owned())?),
+            (None, Some(length)) => TokenChoice::Length(usize::from(length.min(8))),
+            (None, None) => TokenChoice::Fresh,
         };
         Ok(spec)
     }
@@ -235,7 +235,7 @@ impl Session {
             }
             None => {}
         }
-        let token = push.token_length.map_or(Token::Fresh, |length| Token::Length(usize::from(length.min(8))));
+        let token = push.token_length.map_or(TokenChoice::Fresh, |length| TokenChoice::Length(usize::from(length.min(8))));
         spec.token = match push.tokens.unwrap_or_default() {
             TokenUse::One => PushToken::One(token),
             TokenUse::Each => PushToken::PerBlock(token),

@@ -6,19 +6,26 @@ use bytes::Bytes;
 use core::time::Duration;
 
 fn event(at: u64, kind: EventKind) -> Event {
-    Event { no: 1, at: Duration::from_nanos(at), kind }
+    Event {
+        no: 1,
+        at: Duration::from_nanos(at),
+        kind,
+    }
 }
 
 fn packet(at: u64, point: Point, id: u64) -> Event {
-    event(at, EventKind::Packet(Packet {
-        point,
-        toward: Toward::Iut,
-        packet: id,
-        datagram: id,
-        fragment: None,
-        bytes: Bytes::from(vec![0x45; 30]),
-        altered: false,
-    }))
+    event(
+        at,
+        EventKind::Packet(Packet {
+            point,
+            toward: Toward::Iut,
+            packet: id,
+            datagram: id,
+            fragment: None,
+            bytes: Bytes::from(vec![0x45; 30]),
+            altered: false,
+        }),
+    )
 }
 
 fn finding(datagram: u64) -> EventKind {
@@ -41,7 +48,10 @@ fn info() -> CaptureInfo {
         comment: "push.plain, seed 1".to_owned(),
         application: "fotaproof 0.1.0".to_owned(),
         epoch: Duration::from_secs(1_000_000),
-        hosts: vec![("10.0.0.1".parse().unwrap(), "iut".to_owned()), ("fe80::1".parse().unwrap(), "server".to_owned())],
+        hosts: vec![
+            ("10.0.0.1".parse().unwrap(), "iut".to_owned()),
+            ("fe80::1".parse().unwrap(), "server".to_owned()),
+        ],
     }
 }
 
@@ -49,21 +59,33 @@ fn info() -> CaptureInfo {
 fn both_ends_show_with_comments_and_nanoseconds() {
     let mut writer = CaptureWriter::new(Vec::new(), &info()).unwrap();
     writer.secrets("CLIENT_RANDOM 00 11\n").unwrap();
-    writer.on_event(&event(0, EventKind::StepStarted { index: 0, line: 7, text: "push".to_owned() })).unwrap();
+    writer
+        .on_event(&event(
+            0,
+            EventKind::StepStarted {
+                index: 0,
+                line: 7,
+                text: "push".to_owned(),
+            },
+        ))
+        .unwrap();
     writer.on_event(&packet(1, Point::Server, 1)).unwrap();
     writer.on_event(&packet(20_000_001, Point::Iut, 1)).unwrap();
     writer.on_event(&packet(20_000_002, Point::Iut, 2)).unwrap();
     writer
-        .on_event(&event(20_000_002, EventKind::Fate(FateOfPacket {
-            toward: Toward::Server,
-            packet: 2,
-            datagram: 2,
-            rule: Some("lose-ack".to_owned()),
-            fate: Fate::Dropped,
-            reason: Some("rule".to_owned()),
-            delay: None,
-            draw: None,
-        })))
+        .on_event(&event(
+            20_000_002,
+            EventKind::Fate(FateOfPacket {
+                toward: Toward::Server,
+                packet: 2,
+                datagram: 2,
+                rule: Some("lose-ack".to_owned()),
+                fate: Fate::Dropped,
+                reason: Some("rule".to_owned()),
+                delay: None,
+                draw: None,
+            }),
+        ))
         .unwrap();
     writer.on_event(&event(20_000_003, finding(1))).unwrap();
     assert_eq!(writer.frame_of(2), Some(3));
@@ -72,13 +94,28 @@ fn both_ends_show_with_comments_and_nanoseconds() {
     let packets: Vec<_> = CaptureReader::new(&bytes[..]).unwrap().map(Result::unwrap).collect();
     let summary: Vec<_> = packets
         .iter()
-        .map(|packet| (packet.number, packet.interface, packet.at.as_nanos() - 1_000_000_000_000_000, packet.comments.join("; ")))
+        .map(|packet| {
+            (
+                packet.number,
+                packet.interface,
+                packet.at.as_nanos() - 1_000_000_000_000_000,
+                packet.comments.join("; "),
+            )
+        })
         .collect();
-    assert_eq!(summary, [
-        (1, 1, 1, "step 1 (line 7): push".to_owned()),
-        (2, 0, 20_000_001, "check token-echo (must, rfc7252/5.3.1): a title. Expected: this. Seen: that".to_owned()),
-        (3, 0, 20_000_002, "dropped by rule lose-ack".to_owned()),
-    ]);
+    assert_eq!(
+        summary,
+        [
+            (1, 1, 1, "step 1 (line 7): push".to_owned()),
+            (
+                2,
+                0,
+                20_000_001,
+                "check token-echo (must, rfc7252/5.3.1): a title. Expected: this. Seen: that".to_owned()
+            ),
+            (3, 0, 20_000_002, "dropped by rule lose-ack".to_owned()),
+        ]
+    );
 }
 
 #[test]

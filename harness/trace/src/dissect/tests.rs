@@ -27,31 +27,58 @@ fn a_ladder() {
         .with_option(option::URI_PATH, *b"0")
         .with_option(option::URI_PATH, *b"0")
         .with_option(option::BLOCK1, [0x08]);
-    let block = RawMessage { payload: vec![0; 16], ..block }.encode();
-    let answer = RawMessage::new(Type::Ack, Code::CONTINUE, 4711, &[0xa1]).with_option(option::BLOCK1, [0x08]).encode();
+    let block = RawMessage {
+        payload: vec![0; 16],
+        ..block
+    }
+    .encode();
+    let answer = RawMessage::new(Type::Ack, Code::CONTINUE, 4711, &[0xa1])
+        .with_option(option::BLOCK1, [0x08])
+        .encode();
     let kinds = [
         (0, EventKind::Iut(IutEvent::Started)),
-        (0, EventKind::StepStarted { index: 0, line: 12, text: "push /5/0/0".to_owned() }),
+        (
+            0,
+            EventKind::StepStarted {
+                index: 0,
+                line: 12,
+                text: "push /5/0/0".to_owned(),
+            },
+        ),
         (10, datagram(Point::Server, Toward::Iut, 1, block)),
         (30, datagram(Point::Iut, Toward::Iut, 1, vec![])),
         (30, datagram(Point::Iut, Toward::Server, 2, answer)),
-        (30, EventKind::Fate(FateOfPacket {
-            toward: Toward::Server,
-            packet: 2,
-            datagram: 2,
-            rule: Some("lose-ack".to_owned()),
-            fate: Fate::Dropped,
-            reason: None,
-            delay: None,
-            draw: None,
-        })),
+        (
+            30,
+            EventKind::Fate(FateOfPacket {
+                toward: Toward::Server,
+                packet: 2,
+                datagram: 2,
+                rule: Some("lose-ack".to_owned()),
+                fate: Fate::Dropped,
+                reason: None,
+                delay: None,
+                draw: None,
+            }),
+        ),
         (40, datagram(Point::Iut, Toward::Server, 3, vec![0x41])),
-        (93_000, EventKind::CaseEnded { verdict: Verdict::Fail, reason: "it gave up".to_owned(), duration: Duration::ZERO }),
+        (
+            93_000,
+            EventKind::CaseEnded {
+                verdict: Verdict::Fail,
+                reason: "it gave up".to_owned(),
+                duration: Duration::ZERO,
+            },
+        ),
     ];
     let events: Vec<Event> = kinds
         .into_iter()
         .enumerate()
-        .map(|(index, (at, kind))| Event { no: index as u64 + 1, at: Duration::from_millis(at), kind })
+        .map(|(index, (at, kind))| Event {
+            no: index as u64 + 1,
+            at: Duration::from_millis(at),
+            kind,
+        })
         .collect();
     let dissected = Dissected::of(&events[2]).unwrap();
     assert!(dissected.is_departure() && !dissected.from_iut() && dissected.message.is_ok());

@@ -27,16 +27,33 @@ fn one_of_each() -> Vec<Event> {
             journal: JOURNAL_FORMAT,
         },
         EventKind::Iut(IutEvent::Started),
-        EventKind::Iut(IutEvent::Output { stream: Stream::Stderr, line: "hello".to_owned() }),
-        EventKind::Iut(IutEvent::Exited { status: "exit code 1".to_owned() }),
-        EventKind::Iut(IutEvent::Hook { name: "button".to_owned(), phase: HookPhase::Asked, text: String::new() }),
-        EventKind::StepStarted { index: 0, line: 12, text: "await: registration".to_owned() },
+        EventKind::Iut(IutEvent::Output {
+            stream: Stream::Stderr,
+            line: "hello".to_owned(),
+        }),
+        EventKind::Iut(IutEvent::Exited {
+            status: "exit code 1".to_owned(),
+        }),
+        EventKind::Iut(IutEvent::Hook {
+            name: "button".to_owned(),
+            phase: HookPhase::Asked,
+            text: String::new(),
+        }),
+        EventKind::StepStarted {
+            index: 0,
+            line: 12,
+            text: "await: registration".to_owned(),
+        },
         EventKind::Packet(Packet {
             point: Point::Iut,
             toward: Toward::Server,
             packet: 1,
             datagram: 1,
-            fragment: Some(Fragment { index: 1, offset: 1256, more: false }),
+            fragment: Some(Fragment {
+                index: 1,
+                offset: 1256,
+                more: false,
+            }),
             bytes: Bytes::new(),
             altered: true,
         }),
@@ -64,8 +81,17 @@ fn one_of_each() -> Vec<Event> {
         }),
         EventKind::Registered(registration.clone()),
         EventKind::Updated(registration),
-        EventKind::Deregistered { endpoint: "device".to_owned(), location: "/rd/1".to_owned(), from },
-        EventKind::Sample(Sample { object: 5, state: Some(1), result: None, by: SampleSource::Notification }),
+        EventKind::Deregistered {
+            endpoint: "device".to_owned(),
+            location: "/rd/1".to_owned(),
+            from,
+        },
+        EventKind::Sample(Sample {
+            object: 5,
+            state: Some(1),
+            result: None,
+            by: SampleSource::Notification,
+        }),
         EventKind::Transfer(TransferFacts {
             phase: TransferPhase::Ended,
             way: TransferWay::Pull,
@@ -94,14 +120,27 @@ fn one_of_each() -> Vec<Event> {
             events: vec![9],
             hint: Some("look".to_owned()),
         }),
-        EventKind::Note { text: "control \u{1b} and\nline".to_owned() },
-        EventKind::StepEnded { index: 0, outcome: "held".to_owned() },
-        EventKind::CaseEnded { verdict: Verdict::Pass, reason: String::new(), duration: Duration::from_millis(93_000) },
+        EventKind::Note {
+            text: "control \u{1b} and\nline".to_owned(),
+        },
+        EventKind::StepEnded {
+            index: 0,
+            outcome: "held".to_owned(),
+        },
+        EventKind::CaseEnded {
+            verdict: Verdict::Pass,
+            reason: String::new(),
+            duration: Duration::from_millis(93_000),
+        },
     ];
     kinds
         .into_iter()
         .enumerate()
-        .map(|(index, kind)| Event { no: index as u64 + 1, at: Duration::from_nanos(index as u64 * 1_000_000_007), kind })
+        .map(|(index, kind)| Event {
+            no: index as u64 + 1,
+            at: Duration::from_nanos(index as u64 * 1_000_000_007),
+            kind,
+        })
         .collect()
 }
 
@@ -124,7 +163,11 @@ fn every_kind_comes_back() {
     let read: Vec<Event> = JournalReader::new(&written(&events)[..]).map(Result::unwrap).collect();
     assert_eq!(read, events);
     for event in &events {
-        assert!(serde_json::to_string(event).unwrap().contains(&format!("\"event\":\"{}\"", event.kind.name())));
+        assert!(
+            serde_json::to_string(event)
+                .unwrap()
+                .contains(&format!("\"event\":\"{}\"", event.kind.name()))
+        );
     }
 }
 

@@ -1,0 +1,314 @@
+//! Expectations in words, for reports, logs and `explain`.
+
+use crate::ast::{
+    At, CodeMatch, Expect, FirmwareVersion, MessageExpect, MessageMatch, Outcome, OutcomeGrade, Party, ValueMatch,
+};
+use crate::steps::{either, list, span};
+
+/// Which messages, in words.
+#[must_use]
+pub fn message_text(select: &MessageMatch) -> String {
+    let mut words = Vec::new();
+    match select.again {
+        Some(true) => words.push("a repeated".to_owned()),
+        Some(false) => words.push("a new".to_owned()),
+        None => {}
+    }
+    if select.acknowledged == Some(true) {
+        words.push("already acknowledged".to_owned());
+    }
+    if let Some(kind) = &select.kind {
+        words.push(either(kind));
+    }
+    if let Some(method) = &select.method {
+        words.push(either(method));
+    }
+    if let Some(code) = &select.code {
+        words.push(either(code));
+    }
+    if select.empty == Some(true) {
+        words.push("Empty".to_owned());
+    }
+    if let Some(path) = &select.path {
+        words.push(either(path));
+    }
+    if words.is_empty() {
+        words.push("a message".to_owned());
+    }
+    if let Some(block) = select.block1 {
+        words.push(format!("with Block1 {block}"));
+    }
+    if let Some(number) = &select.block1_num {
+        words.push(format!("with Block1 number {number}"));
+    }
+    if let Some(block) = select.block2 {
+        words.push(format!("with Block2 {block}"));
+    }
+    if let Some(number) = &select.block2_num {
+        words.push(format!("with Block2 number {number}"));
+    }
+    if let Some(size) = &select.block2_size {
+        words.push(format!("with Block2 size {size}"));
+    }
+    match select.observe {
+        Some(true) => words.push("with Observe".to_owned()),
+        Some(false) => words.push("without Observe".to_owned()),
+        None => {}
+    }
+    match select.etag {
+        Some(true) => words.push("with ETag".to_owned()),
+        Some(false) => words.push("without ETag".to_owned()),
+        None => {}
+    }
+    if let Some(wanted) = &select.query_has {
+        words.push(format!("with {} in the query", wanted.join(", ")));
+    }
+    if let Some(segments) = &select.segments {
+        words.push(format!("with Uri-Path [{}]", segments.join(", ")));
+    }
+    if let Some(query) = &select.query {
+        words.push(format!("with Uri-Query [{}]", query.join(", ")));
+    }
+    if let Some(size) = &select.packet_size {
+        words.push(format!("of IP size {size}"));
+    }
+    if let Some(count) = &select.fragments {
+        words.push(format!("in {count} fragments"));
+    }
+    words.push(format!("from {}", select.from.as_ref().unwrap_or(&Party::Iut)));
+    if let Some(to) = &select.to {
+        words.push(format!("to {to}"));
+    }
+    words.join(" ")
+}
+
+fn messages_text(expect: &MessageExpect, silence: bool) -> String {
+    let what = expect.what.clone().unwrap_or_else(|| message_text(&expect.select));
+    let mut text = match (&expect.count, silence) {
+        (_, true) => format!("no {what}"),
+        (Some(count), false) => format!("{count} of: {what}"),
+        (None, false) => what,
+    };
+    if let Some(time) = expect.listen {
+        text.push_str(&format!(" for {}", span(time)));
+    }
+    if let Some(since) = &expect.since {
+        text.push_str(&format!(", since {}", since.value));
+    }
+    let flags = [
+        (expect.identical, "all byte-identical"),
+        (expect.same_message_id, "with one message id"),
+        (expect.same_token, "with one token"),
+        (expect.of_first, "one message and its copies"),
+        (expect.sizes_never_grow, "sizes never grow"),
+        (expect.contiguous, "each starting where the last ended"),
+    ];
+    for (flag, words) in flags {
+        if flag == Some(true) {
+            text.push_str(&format!(", {words}"));
+        }
+    }
+    if let Some(each) = &expect.each {
+        text.push_str(&format!(", each {}", message_text(each)));
+    }
+    if let Some(intervals) = &expect.intervals {
+        text.push_str(&format!(
+            ", the first {} to {} apart",
+            span(intervals.least),
+            span(intervals.most)
+        ));
+        if let Some(factor) = intervals.factor {
+            text.push_str(&format!(", then {factor} times as long each"));
+        }
+    }
+    text
+}
+
+/// What an expectation asks, a line each; the grade stands in front where it is not `must`.
+#[must_use]
+pub fn expect_lines(expect: &Expect) -> Vec<String> {
+    let mut lines = Vec::new();
+    own_lines(expect, &mut lines);
+    if let Some(within) = &expect.within
+        && let Some(last) = lines.last_mut()
+    {
+        last.push_str(&format!(", within {}", span(within.value)));
+    }
+    if let Some(because) = &expect.because
+        && let Some(last) = lines.last_mut()
+    {
+        last.push_str(&format!(" ({because})"));
+    }
+    if let Some(all) = &expect.all_of {
+        lines.extend(all.iter().flat_map(|one| expect_lines(one)));
+    }
+    if let Some(any) = &expect.any_of {
+        for (index, outcome) in any.value.iter().enumerate() {
+            lines.push(outcome_text(outcome, index == 0));
+        }
+    }
+    for (word, inner) in [
+        ("requires", &expect.requires),
+        ("should", &expect.should),
+        ("advice", &expect.advice),
+    ] {
+        if let Some(inner) = inner {
+            lines.extend(expect_lines(inner).into_iter().map(|line| format!("{word}: {line}")));
+        }
+    }
+    if let Some(figures) = &expect.record {
+        lines.push(format!("recorded: {}", list(figures)));
+    }
+    match &expect.when {
+        Some(when) => lines
+            .into_iter()
+            .map(|line| format!("when {}: {line}", when.value))
+            .collect(),
+        None => lines,
+    }
+}
+
+fn outcome_text(outcome: &At<Outcome>, first: bool) -> String {
+    let grade = match outcome.grade {
+        OutcomeGrade::Pass => "",
+        OutcomeGrade::Should => " (tolerated, reported)",
+        OutcomeGrade::Advice => " (tolerated, noted)",
+        OutcomeGrade::Inconclusive => " (inconclusive)",
+    };
+    let note = outcome
+        .note
+        .as_ref()
+        .map_or_else(String::new, |note| format!(": {note}"));
+    let either = if first { "either" } else { "or" };
+    let ends = if outcome.ends_case == Some(true) {
+        ", which ends the case"
+    } else {
+        ""
+    };
+    format!(
+        "{either} {}{grade}{note}{ends}",
+        expect_lines(&outcome.expect).join("; ")
+    )
+}
+
+fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
+    if let Some(code) = &expect.code {
+        lines.push(either::<CodeMatch>(code));
+    }
+    if let Some(format) = &expect.format {
+        lines.push(format!("as {}", format.value));
+    }
+    if let Some(answers) = &expect.answers {
+        let mut parts = Vec::new();
+        if let Some(code) = &answers.code {
+            parts.push(either(code));
+        }
+        for (flag, words) in [
+            (answers.block, "the block's NUM and M, size not larger"),
+            (answers.token, "the block's token"),
+        ] {
+            if flag == Some(true) {
+                parts.push(words.to_owned());
+            }
+        }
+        if answers.last_block == Some(true) {
+            parts.push("Block1 in the last".to_owned());
+        }
+        lines.push(format!("every answer: {}", parts.join(", ")));
+    }
+    if let Some(values) = &expect.values {
+        let all: Vec<String> = values
+            .iter()
+            .map(|(path, value): (&String, &ValueMatch)| format!("{path} is {value}"))
+            .collect();
+        lines.push(all.join(", "));
+    }
+    if let Some(paths) = &expect.has {
+        lines.push(format!("has {}", list(paths)));
+    }
+    if let Some(paths) = &expect.lacks {
+        lines.push(format!("lacks {}", list(paths)));
+    }
+    if let Some(length) = &expect.payload_length {
+        lines.push(format!("payload length {length}"));
+    }
+    if let Some(path) = &expect.path {
+        let stations: Vec<String> = path.value.iter().map(ToString::to_string).collect();
+        let result = expect
+            .result
+            .as_ref()
+            .map_or_else(String::new, |result| format!(", result {}", either(result)));
+        lines.push(format!("State {}{result}", stations.join(" > ")));
+    } else if let Some(result) = &expect.result {
+        lines.push(format!("Result {}", either(result)));
+    }
+    if let Some(ends) = &expect.ends {
+        let stable = expect
+            .stable
+            .map_or_else(String::new, |time| format!(", stable for {}", span(time)));
+        lines.push(format!("ends {}{stable}", either(ends)));
+    }
+    if let Some(pair) = &expect.pair {
+        lines.push(format!("State/Result {}", either(pair)));
+    }
+    if expect.unchanged.as_ref().is_some_and(|flag| flag.value) {
+        lines.push("State and Result unchanged".to_owned());
+    }
+    if let Some(never) = &expect.never {
+        lines.push(format!("never {}", either(never)));
+    }
+    if let Some(version) = &expect.firmware_version {
+        let version = match &version.value {
+            FirmwareVersion::New => "the package's",
+            FirmwareVersion::Old => "the old one",
+            FirmwareVersion::Is(version) => version,
+        };
+        lines.push(format!("firmware version is {version}"));
+    }
+    if let Some(image) = &expect.image {
+        lines.push(format!("the stored image is {}", image.value));
+    }
+    if let Some(registration) = &expect.registration {
+        let mut parts = vec!["registration".to_owned()];
+        for (flag, words) in [
+            (registration.new, "new"),
+            (registration.same_endpoint, "same endpoint name"),
+            (registration.new_address, "new address"),
+        ] {
+            if flag == Some(true) {
+                parts.push(words.to_owned());
+            }
+        }
+        parts.extend(
+            registration
+                .query
+                .iter()
+                .map(|(name, value)| format!("{name} is {value}")),
+        );
+        parts.extend(registration.has.iter().map(|paths| format!("has {}", list(paths))));
+        parts.extend(registration.lacks.iter().map(|paths| format!("lacks {}", list(paths))));
+        lines.push(parts.join(", "));
+    }
+    if let Some(count) = &expect.registrations {
+        lines.push(format!("registrations: {}", count.value));
+    }
+    if let Some(notification) = expect.notification.as_ref().map(|notification| &notification.value) {
+        let value = notification
+            .value
+            .as_ref()
+            .map_or_else(String::new, |value| format!(" with {value}"));
+        let after = notification
+            .after_previous
+            .map_or_else(String::new, |time| format!(", {} after the last at least", span(time)));
+        lines.push(format!("notification of {}{value}{after}", notification.path));
+    }
+    if let Some(messages) = &expect.messages {
+        lines.extend(messages.iter().map(|message| messages_text(message, false)));
+    }
+    if let Some(silence) = &expect.silence {
+        lines.extend(silence.iter().map(|message| messages_text(message, true)));
+    }
+    if expect.alive.as_ref().is_some_and(|flag| flag.value) {
+        lines.push("alive: GET /3/0/3 is answered".to_owned());
+    }
+}

@@ -1,0 +1,230 @@
+//! The command line: what can be asked for. Help texts are the documentation.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exit codes as the help shows them.
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  all that was run passed
+    1  a case failed, or an expected failure is stale
+    2  wrong usage of the command line
+    3  a case, manifest or network file is invalid
+    4  nothing was selected
+    5  inconclusive or error, and no case failed
+  130  interrupted";
+
+/// Conformance and interoperability tests for LwM2M firmware updates.
+#[derive(Debug, Parser)]
+#[command(name = "fotaproof", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs cases against the embedded device or the IUT of a manifest.
+    ///
+    /// Without a manifest the library runs against the embedded reference device in virtual time. With `--iut` it
+    /// runs in real time against the program or board that the manifest describes. Evidence is left in
+    /// `fotaproof-out/<run>/`: results.json, junit.xml, journal.jsonl, and a journal and a capture of each case.
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Lists the cases that a selection holds.
+    List(ListArgs),
+    /// Explains a case: purpose, clauses, expected message ladder, parameters, defects it must catch.
+    Explain(ExplainArgs),
+    /// Checks case, manifest, network and expected-failures files without running anything.
+    Check(CheckArgs),
+    /// Proves the library: every case passes on the clean embedded device and fails on its planted defects.
+    Audit(AuditArgs),
+    /// Repeats a case of an earlier run with the same seed and the same fate of every packet.
+    Replay(ReplayArgs),
+    /// Runs the reference device alone over UDP, to try a server by hand.
+    Device(crate::peers::DeviceArgs),
+    /// Runs the reference server alone over UDP, to try a device by hand.
+    Server(crate::peers::ServerArgs),
+    /// Prints a JSON Schema.
+    Schema(SchemaArgs),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where cases come from and which are meant.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct Selection {
+    /// Cases: an id, a glob (`push.*`), `suite:push`, `clause:rfc7252/4.5`, `tag:x`, `defect:x`, `ets:770`; with `!`
+    /// in front, without these. All cases if nothing is given.
+    pub(crate) selectors: Vec<String>,
+    /// Use the cases of this folder instead of those in the program.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Option<PathBuf>,
+    /// The manifest of the IUT; the embedded device without one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iut: Option<PathBuf>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which cases.
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// A network file or the name of a profile, for cases without a network of their own.
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) network: Option<String>,
+    /// The seed of all that is random.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Cases at once; the number of cores in virtual time, 1 in real time if absent.
+    #[arg(long, short = 'j', value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Factor of the IUT's clock, where its manifest allows it.
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// Findings of grade should and advice fail too.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// The folder for the runs.
+    #[arg(long, value_name = "DIR", default_value = "fotaproof-out")]
+    pub(crate) out: PathBuf,
+    /// Leave no evidence.
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) no_evidence: bool,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// End after the first failure.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Plant this defect in the embedded device.
+    #[arg(long, value_name = "NAME", conflicts_with = "iut")]
+    pub(crate) defect: Vec<String>,
+    /// Colours: when a terminal reads, always, or never.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table and what failed.
+    Human,
+    /// The results as JSON.
+    Json,
+    /// JUnit XML.
+    Junit,
+    /// Test Anything Protocol.
+    Tap,
+    /// Annotations for GitHub workflows.
+    Github,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// When a terminal reads.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Which cases.
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The id of a case, or of a passive check.
+    pub(crate) case: String,
+    /// Use the cases of this folder instead of those in the program.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Option<PathBuf>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The files; the library in the program if absent.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Which cases.
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Every case against every defect, not only against those it names; a defect that no case catches is a problem.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// The seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Runs at once; the number of cores if absent.
+    #[arg(long, short = 'j', value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Tell for each case and defect what was seen.
+    #[arg(long)]
+    pub(crate) why: bool,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The folder of the run.
+    pub(crate) run: PathBuf,
+    /// The id of the case, with its variant.
+    pub(crate) case: String,
+    /// Use the cases of this folder instead of those in the program.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Option<PathBuf>,
+    /// The folder for the runs.
+    #[arg(long, value_name = "DIR", default_value = "fotaproof-out")]
+    pub(crate) out: PathBuf,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+}
+
+/// Formats with a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A case file.
+    Case,
+    /// An IUT manifest.
+    Manifest,
+    /// A network file.
+    Network,
+    /// A clause catalogue file.
+    Clauses,
+    /// An expected-failures file.
+    ExpectedFailures,
+    /// results.json.
+    Results,
+}

@@ -1,0 +1,150 @@
+//! Expected failures: findings that are known of an IUT and do not fail its run.
+//!
+//! An entry counts only for the case and the clause (or check) that it names. Findings of
+//! checks that are expected leave the case as it would be without them; an expectation of the
+//! case that is expected to break makes the case an expected failure. An entry that was asked
+//! for by a case that ran and that no finding met is stale and fails the run.
+
+use fotaproof_cases::manifest::ExpectedFailure;
+use fotaproof_trace::{Blame, Finding, FindingSource, Verdict};
+use globset::Glob;
+
+use crate::session::Outcome;
+
+/// The entries of an IUT and which of them were met.
+#[derive(Debug)]
+pub struct Expectations {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    failure: ExpectedFailure,
+    matcher: Option<globset::GlobMatcher>,
+    /// A case that it is for was run to an end.
+    asked: bool,
+    met: bool,
+}
+
+/// An outcome after the expected findings are taken out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The verdict without what is expected; `Fail` for an expected failure too.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+    /// The entry for which the case fails as expected.
+    pub expected: Option<ExpectedFailure>,
+    /// Findings that are expected and do not count.
+    pub notes: Vec<String>,
+}
+
+impl Expectations {
+    /// The entries of an expected-failures file.
+    #[must_use]
+    pub fn new(entries: &[ExpectedFailure]) -> Self {
+        Self {
+            entries: entries
+                .iter()
+                .map(|failure| Entry {
+                    failure: failure.clone(),
+                    matcher: Glob::new(&escaped(&failure.case.value)).ok().map(|glob| glob.compile_matcher()),
+                    asked: false,
+                    met: false,
+                })
+                .collect(),
+        }
+    }
+
+    /// Judges an outcome with what is expected of the case.
+    pub fn judge(&mut self, id: &str, outcome: &Outcome, strict: bool) -> Judged {
+        let mut judged = Judged {
+            verdict: outcome.base,
+            reason: outcome.base_reason.clone(),
+            expected: None,
+            notes: Vec::new(),
+        };
+        let base = id.split('[').next().unwrap_or(id);
+        let mut stops: Option<ExpectedFailure> = None;
+        for entry in &mut self.entries {
+            entry.asked |= outcome.verdict >= Verdict::Pass && entry.is_for(id, base);
+        }
+        for finding in &outcome.findings {
+            let verdict = Verdict::of_finding(finding, strict);
+            if verdict == Verdict::None {
+                continue;
+            }
+            let entry = self.entries.iter_mut().find(|entry| entry.is_for(id, base) && entry.covers(finding));
+            match entry {
+                Some(entry) if finding.blame == Blame::Iut => {
+                    entry.met = true;
+                    if matches!(finding.source, FindingSource::Check(_)) {
+                        let note = format!("expected ({}): {}", entry.failure.clause.value, finding.title);
+                        if !judged.notes.contains(&note) {
+                            judged.notes.push(note);
+                        }
+                    } else {
+                        stops.get_or_insert_with(|| entry.failure.clone());
+                    }
+                }
+                _ => {
+                    if verdict > judged.verdict {
+                        judged.verdict = verdict;
+                        judged.reason.clone_from(&finding.title);
+                    }
+                }
+            }
+        }
+        if let Some(failure) = stops
+            && judged.verdict < Verdict::Fail
+        {
+            judged.verdict = Verdict::Fail;
+            judged.reason.clone_from(&failure.reason);
+            judged.expected = Some(failure);
+        }
+        if judged.verdict == Verdict::None {
+            judged.verdict = Verdict::Pass;
+        }
+        judged
+    }
+
+    /// Entries that a case could have met and none did, and entries past their day.
+    #[must_use]
+    pub fn stale(&self, today: &str) -> Vec<String> {
+        let mut stale = Vec::new();
+        for entry in &self.entries {
+            let f = &entry.failure;
+            if let Some(expires) = &f.expires
+                && expires.value.as_str() < today
+            {
+                stale.push(format!("{} ({}): the entry expired on {}", f.case.value, f.clause.value, expires.value));
+            } else if entry.asked && !entry.met {
+                stale.push(format!(
+                    "{} ({}): no case failed for this any more (line {})",
+                    f.case.value, f.clause.value, f.case.pos.line
+                ));
+            }
+        }
+        stale
+    }
+}
+
+impl Entry {
+    fn is_for(&self, id: &str, base: &str) -> bool {
+        let case = &self.failure.case.value;
+        case == id
+            || case == base
+            || self.matcher.as_ref().is_some_and(|matcher| matcher.is_match(id) || matcher.is_match(base))
+    }
+
+    fn covers(&self, finding: &Finding) -> bool {
+        let clause = &self.failure.clause.value;
+        finding.clauses.contains(clause)
+            || matches!(&finding.source, FindingSource::Check(id) if id == clause)
+    }
+}
+
+/// A variant's brackets are no character class.
+fn escaped(glob: &str) -> String {
+    glob.replace('[', "\\[").replace(']', "\\]")
+}

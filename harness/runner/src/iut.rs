@@ -1,0 +1,196 @@
+//! The implementation under test, resolved: what it claims, how it is run, what is expected of
+//! it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fotaproof_cases::manifest::{ExpectedFailure, Manifest};
+use fotaproof_cases::{Claims, Parameters};
+use fotaproof_lwm2m::defects::Defect;
+use fotaproof_lwm2m::definitions::Version;
+use fotaproof_lwm2m::device::DeviceConfig;
+
+/// An IUT that cases can be run on.
+#[derive(Clone, Debug)]
+pub struct Iut {
+    /// Its name.
+    pub name: String,
+    /// What it claims.
+    pub claims: Claims,
+    /// Values of the cases' parameters.
+    pub parameters: Parameters,
+    /// Its manifest and the folder that the manifest is in.
+    pub manifest: Option<(Arc<Manifest>, PathBuf)>,
+    /// The manifest's file, as it was given.
+    pub manifest_file: Option<String>,
+    /// Failures that are expected of it.
+    pub expected: Vec<ExpectedFailure>,
+    /// How it is run.
+    pub kind: IutKind,
+    /// Its version, when the manifest can tell.
+    pub version: Option<String>,
+}
+
+/// How an IUT is run.
+#[derive(Clone, Debug)]
+pub enum IutKind {
+    /// The embedded device, in virtual time.
+    Embedded(Box<DeviceConfig>),
+    /// A process or a board, in real time.
+    Real,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IutError {
+    /// A word of `embedded` that is none.
+    #[error("`{word}` in `embedded` is no {what}")]
+    Embedded {
+        /// The word.
+        word: String,
+        /// What it had to be.
+        what: &'static str,
+    },
+    /// The claims make no sense together.
+    #[error("{0}")]
+    Claims(String),
+    /// Nothing says how it runs.
+    #[error("the manifest needs one of `command`, `board` and `embedded`")]
+    NoWayToRun,
+}
+
+fn version(word: &str) -> Result<Version, IutError> {
+    match word {
+        "1.0" => Ok(Version::V1_0),
+        "1.1" => Ok(Version::V1_1),
+        "1.2" => Ok(Version::V1_2),
+        _ => Err(IutError::Embedded {
+            word: word.to_owned(),
+            what: "version (1.0, 1.1 or 1.2)",
+        }),
+    }
+}
+
+/// The settings of the embedded device of a case; address and seed are filled in later.
+fn device(lwm2m: Version, object: Version) -> DeviceConfig {
+    DeviceConfig {
+        lwm2m,
+        object5: object,
+        model: crate::packages::MODEL.to_owned(),
+        ..DeviceConfig::new("embedded", ([192, 0, 2, 1], 5683).into())
+    }
+}
+
+impl Iut {
+    /// The embedded device as it is by default: object 5 version 1.2, LwM2M 1.2, no defect.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::of_device("embedded device", device(Version::V1_2, Version::V1_2))
+    }
+
+    /// The embedded device with these settings.
+    #[must_use]
+    pub fn of_device(name: &str, config: DeviceConfig) -> Self {
+        let words = config.claims();
+        let mut claims = Claims::default();
+        for word in &words {
+            // a word that the case language does not know cannot be asked for either
+            let _ = claims.add(word);
+        }
+        let _ = claims.add("pkg:valid");
+        Self {
+            name: name.to_owned(),
+            claims,
+            parameters: Parameters::default(),
+            manifest: None,
+            manifest_file: None,
+            expected: Vec::new(),
+            kind: IutKind::Embedded(Box::new(config)),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        }
+    }
+
+    /// The same embedded IUT with one planted defect.
+    #[must_use]
+    pub fn with_defect(&self, defect: Defect) -> Self {
+        let mut other = self.clone();
+        if let IutKind::Embedded(config) = &mut other.kind {
+            config.defects.insert(defect);
+            other.name = format!("{} with {defect}", self.name);
+        }
+        other
+    }
+
+    /// The IUT of a manifest.
+    ///
+    /// # Errors
+    /// When the manifest contradicts itself.
+    pub fn of_manifest(
+        file: &str,
+        manifest: Manifest,
+        mut claims: Claims,
+        parameters: Parameters,
+        expected: Vec<ExpectedFailure>,
+    ) -> Result<Self, IutError> {
+        let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(".")).to_path_buf();
+        let folder = folder.canonicalize().unwrap_or(folder);
+        let mut iut = if let Some(embedded) = &manifest.embedded {
+            let e = &embedded.value;
+            let object = e.object.as_ref().map_or(Ok(Version::V1_2), |v| version(&v.value))?;
+            let lwm2m = e.lwm2m.as_ref().map_or(Ok(Version::V1_2), |v| version(&v.value))?;
+            let mut config = device(lwm2m, object);
+            for word in &e.defects {
+                let defect = word.value.parse().map_err(|_| IutError::Embedded {
+                    word: word.value.clone(),
+                    what: "planted defect",
+                })?;
+                config.defects.insert(defect);
+            }
+            let has = |way: &str| e.delivery.is_empty() || e.delivery.iter().any(|d| d.value == way);
+            config.delivery = match (has("push"), has("pull")) {
+                (true, false) => 1,
+                (false, true) => 0,
+                _ => 2,
+            };
+            if let Some(lifetime) = manifest.lifetime {
+                config.lifetime = lifetime;
+            }
+            Self::of_device(&manifest.name, config)
+        } else if manifest.command.is_some() || manifest.board.is_some() {
+            for kind in manifest.packages.keys() {
+                claims.add(&format!("pkg:{kind}")).map_err(|error| IutError::Claims(error.to_string()))?;
+            }
+            Self {
+                name: manifest.name.clone(),
+                claims,
+                parameters: Parameters::default(),
+                manifest: None,
+                manifest_file: None,
+                expected: Vec::new(),
+                kind: IutKind::Real,
+                version: None,
+            }
+        } else {
+            return Err(IutError::NoWayToRun);
+        };
+        iut.parameters = parameters;
+        iut.expected = expected;
+        iut.manifest = Some((Arc::new(manifest), folder));
+        iut.manifest_file = Some(file.to_owned());
+        Ok(iut)
+    }
+
+    /// The highest claimed version of `object` or `lwm2m`, 1.0 if none is claimed.
+    #[must_use]
+    pub fn highest(&self, name: &str) -> (u8, u8) {
+        self.claims
+            .highest(name)
+            .map_or((1, 0), |v| (u8::try_from(v.0).unwrap_or(1), u8::try_from(v.1).unwrap_or(0)))
+    }
+
+    /// Whether it runs in virtual time.
+    #[must_use]
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self.kind, IutKind::Embedded(_))
+    }
+}
