@@ -15,19 +15,30 @@ pub fn render(results: &RunResults, folder: &str) -> String {
         out += &annotation(results, case, folder);
     }
     for stale in &results.stale_expectations {
-        let message = format!("{}\nno failure met this entry of the expected-failures file: remove it", one_line(stale));
+        let message = format!(
+            "{}\nno failure met this entry of the expected-failures file: remove it",
+            one_line(stale)
+        );
         out += &format!("::error title=stale expectation::{}\n", data(&message));
     }
     if let Some(reason) = &results.aborted {
         out += &format!("::error title=the run ended early::{}\n", data(reason));
     }
     let level = if results.exit_code == 0 { "notice" } else { "error" };
-    out += &format!("::{level} title=fotaproof {}::{}\n", property(&run_word(results).to_lowercase()), data(&run_summary(results)));
+    out += &format!(
+        "::{level} title=fotaproof {}::{}\n",
+        property(&run_word(results).to_lowercase()),
+        data(&run_summary(results))
+    );
     out
 }
 
 fn annotation(results: &RunResults, case: &CaseResult, folder: &str) -> String {
-    let level = if case.verdict == Verdict::Inconclusive { "warning" } else { "error" };
+    let level = if case.verdict == Verdict::Inconclusive {
+        "warning"
+    } else {
+        "error"
+    };
     let mut properties = vec![];
     let file = case_file(results, case);
     if !file.is_empty() {
@@ -37,14 +48,28 @@ fn annotation(results: &RunResults, case: &CaseResult, folder: &str) -> String {
             properties.push(format!("line={line}"));
         }
     }
-    properties.push(format!("title={}", property(&format!("{}: {}", case.id, outcome(case)))));
-    let message = format!("{}\n{}", headline(case), details(results, case, folder));
+    properties.push(format!(
+        "title={}",
+        property(&format!("{}: {}", case.id, outcome(case)))
+    ));
+    let headline = headline(case);
+    let mut message = details(results, case, folder);
+    if by_weight(case)
+        .first()
+        .is_none_or(|finding| one_line(&finding.title) != headline)
+    {
+        message = format!("{headline}\n{message}");
+    }
     format!("::{level} {}::{}\n", properties.join(","), data(&message))
 }
 
 /// A message: any characters but line ends, which end the command.
 fn data(text: &str) -> String {
-    lines(text).join("\n").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    lines(text)
+        .join("\n")
+        .replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }
 
 /// A property: the marks that separate properties as well.
@@ -55,7 +80,11 @@ fn property(text: &str) -> String {
 /// The summary of a job, in Markdown, for the file that `GITHUB_STEP_SUMMARY` names.
 #[must_use]
 pub fn summary(results: &RunResults) -> String {
-    let mut out = format!("### fotaproof: {}\n\n{}\n\n", run_word(results).to_lowercase(), escape(&run_summary(results)));
+    let mut out = format!(
+        "### fotaproof: {}\n\n{}\n\n",
+        run_word(results).to_lowercase(),
+        escape(&run_summary(results))
+    );
     if let Some(reason) = &results.aborted {
         out += &format!("The run ended early: {}\n\n", escape(reason));
     }
@@ -80,7 +109,9 @@ pub fn summary(results: &RunResults) -> String {
         out += "\n| case | verdict | why | clauses | repeat |\n|---|---|---|---|---|\n";
     }
     for case in problems {
-        let clauses = by_weight(case).first().map_or(&case.clauses, |finding| &finding.clauses);
+        let clauses = by_weight(case)
+            .first()
+            .map_or(&case.clauses, |finding| &finding.clauses);
         out += &format!(
             "| {} | {} | {} | {} | {} |\n",
             escape(&case.id),
@@ -92,7 +123,10 @@ pub fn summary(results: &RunResults) -> String {
     }
     let stale = u32::try_from(results.stale_expectations.len()).unwrap_or(u32::MAX);
     if stale > 0 {
-        out += &format!("\n{} (they fail the run until removed):\n\n", count(stale, "stale expectation"));
+        out += &format!(
+            "\n{} (they fail the run until removed):\n\n",
+            count(stale, "stale expectation")
+        );
         for entry in &results.stale_expectations {
             out += &format!("- {}\n", escape(entry));
         }

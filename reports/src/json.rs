@@ -30,7 +30,9 @@ pub enum ReadError {
     #[error("these are no results of fotaproof: the field `format` is missing or no whole number")]
     NoFormat,
     /// Of a version that this program does not read.
-    #[error("the results are of format {found}, and this version of fotaproof reads format {FORMAT}; read them with the version that wrote them")]
+    #[error(
+        "the results are of format {found}, and this version of fotaproof reads format {FORMAT}; read them with the version that wrote them"
+    )]
     Version {
         /// The version in the file.
         found: u64,
@@ -44,8 +46,14 @@ impl From<serde_json::Error> for ReadError {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
         // The place is told apart from the message.
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        Self::Syntax { line: error.line(), column: error.column(), message: one_line(message) }
+        let message = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(message, _)| message);
+        Self::Syntax {
+            line: error.line(),
+            column: error.column(),
+            message: one_line(message),
+        }
     }
 }
 
@@ -100,7 +108,11 @@ pub fn read(text: &[u8]) -> Result<RunResults, ReadError> {
         Err(error) if error.is_data() => return Err(ReadError::NoFormat),
         Err(error) => return Err(error.into()),
     };
-    let found = head.format.as_ref().and_then(Value::as_u64).ok_or(ReadError::NoFormat)?;
+    let found = head
+        .format
+        .as_ref()
+        .and_then(Value::as_u64)
+        .ok_or(ReadError::NoFormat)?;
     if found != u64::from(FORMAT) {
         return Err(ReadError::Version { found });
     }
@@ -152,7 +164,10 @@ mod tests {
         for text in ["{}", "[]", "7", r#"{"format": "1"}"#, r#"{"format": -1}"#] {
             assert!(matches!(read(text.as_bytes()), Err(ReadError::NoFormat)), "{text}");
         }
-        assert!(matches!(read(b"{\"format\": 1,"), Err(ReadError::Syntax { line: 1, .. })));
+        assert!(matches!(
+            read(b"{\"format\": 1,"),
+            Err(ReadError::Syntax { line: 1, .. })
+        ));
         assert!(matches!(read(b""), Err(ReadError::Syntax { .. })));
         assert!(matches!(read(b"\xff\xfe"), Err(ReadError::Syntax { .. })));
         assert!(message(r#"{"format": 1}"#).contains("missing field"));
@@ -167,9 +182,21 @@ mod tests {
 
     #[test]
     fn a_figure_that_json_cannot_say_becomes_a_note() {
-        let figure = |value| Measurement { name: "goodput".into(), value, unit: "B/s".into() };
-        let case = CaseResult { measurements: vec![figure(1.5), figure(f64::NAN)], wall_ms: f64::INFINITY, ..Default::default() };
-        let results = RunResults { cases: vec![case], seconds: f64::NAN, ..Default::default() };
+        let figure = |value| Measurement {
+            name: "goodput".into(),
+            value,
+            unit: "B/s".into(),
+        };
+        let case = CaseResult {
+            measurements: vec![figure(1.5), figure(f64::NAN)],
+            wall_ms: f64::INFINITY,
+            ..Default::default()
+        };
+        let results = RunResults {
+            cases: vec![case],
+            seconds: f64::NAN,
+            ..Default::default()
+        };
         let read = read(render(&results).unwrap().as_bytes()).unwrap();
         assert_eq!(read.cases[0].measurements, [figure(1.5)]);
         assert_eq!(read.cases[0].notes, ["the measurement `goodput` gave no finite number"]);
@@ -177,7 +204,11 @@ mod tests {
 
     #[test]
     fn seeds_keep_all_their_bits() {
-        let results = RunResults { format: FORMAT, seed: u64::MAX - 1, ..Default::default() };
+        let results = RunResults {
+            format: FORMAT,
+            seed: u64::MAX - 1,
+            ..Default::default()
+        };
         assert_eq!(read(render(&results).unwrap().as_bytes()).unwrap(), results);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use junit_report::{Duration, OffsetDateTime, ReportBuilder, TestCase, TestResult, TestSuiteBuilder, datetime};
+use junit_report::{Duration, OffsetDateTime, ReportBuilder, TestCase, TestResult, TestSuiteBuilder};
 
 use crate::model::{CaseResult, RunResults, Verdict};
 use crate::text::{cdata, one_line, xml};
@@ -34,10 +34,20 @@ pub fn render(results: &RunResults, folder: &str) -> Result<Vec<u8>, junit_repor
     let mut run = vec![];
     for stale in &results.stale_expectations {
         let message = "no failure met this entry of the expected-failures file: remove it";
-        run.push(TestCase::failure(&attribute(stale), Duration::ZERO, "stale expectation", message));
+        run.push(TestCase::failure(
+            &attribute(stale),
+            Duration::ZERO,
+            "stale expectation",
+            message,
+        ));
     }
     if let Some(reason) = &results.aborted {
-        run.push(TestCase::error("the run is complete", Duration::ZERO, "aborted", &attribute(reason)));
+        run.push(TestCase::error(
+            "the run is complete",
+            Duration::ZERO,
+            "aborted",
+            &attribute(reason),
+        ));
     }
     if !run.is_empty() {
         let mut suite = TestSuiteBuilder::new("run");
@@ -55,7 +65,8 @@ pub fn render(results: &RunResults, folder: &str) -> Result<Vec<u8>, junit_repor
 /// # Errors
 /// Those of [`write_atomically`].
 pub fn write_file(path: &Path, results: &RunResults, folder: &str) -> Result<(), WriteError> {
-    let bytes = render(results, folder).map_err(|error| WriteError::new(path, std::io::Error::other(error.to_string())))?;
+    let bytes =
+        render(results, folder).map_err(|error| WriteError::new(path, std::io::Error::other(error.to_string())))?;
     write_atomically(path, &bytes)
 }
 
@@ -63,21 +74,38 @@ fn test_case(results: &RunResults, case: &CaseResult, folder: &str) -> TestCase 
     let time = seconds(case.wall_ms);
     let message = attribute(&headline(case));
     let cause = Some(cdata(&details(results, case, folder))).filter(|text| !text.is_empty());
-    let skipped = |type_: &str, message: String| TestResult::SkippedWithCause { type_: type_.to_owned(), message, cause: None };
+    let skipped = |type_: &str, message: String| TestResult::SkippedWithCause {
+        type_: type_.to_owned(),
+        message,
+        cause: None,
+    };
     let result = match (&case.expected_failure, case.verdict) {
         (Some(expected), _) => {
-            let link = expected.link.as_ref().map_or_else(String::new, |link| format!(" ({link})"));
+            let link = expected
+                .link
+                .as_ref()
+                .map_or_else(String::new, |link| format!(" ({link})"));
             let message = attribute(&format!("{}: {}{link}", expected.clause, expected.reason));
-            TestResult::SkippedWithCause { type_: "expected failure".to_owned(), message, cause }
+            TestResult::SkippedWithCause {
+                type_: "expected failure".to_owned(),
+                message,
+                cause,
+            }
         }
         (None, Verdict::Pass) => TestResult::Success,
         (None, Verdict::Fail) => {
             let source = by_weight(case).first().map(|finding| attribute(&finding.source));
-            TestResult::Failure { type_: source.unwrap_or_else(|| "fail".to_owned()), message, cause }
+            TestResult::Failure {
+                type_: source.unwrap_or_else(|| "fail".to_owned()),
+                message,
+                cause,
+            }
         }
-        (None, Verdict::Inconclusive | Verdict::Error) => {
-            TestResult::Error { type_: case.verdict.word().to_owned(), message, cause }
-        }
+        (None, Verdict::Inconclusive | Verdict::Error) => TestResult::Error {
+            type_: case.verdict.word().to_owned(),
+            message,
+            cause,
+        },
         (None, Verdict::NotApplicable | Verdict::NotRun) => skipped(case.verdict.word(), message),
     };
     let mut test = TestCase::success(&attribute(&case.id), time);
@@ -92,7 +120,11 @@ fn test_case(results: &RunResults, case: &CaseResult, folder: &str) -> TestCase 
 }
 
 fn class_name(case: &CaseResult) -> String {
-    if case.clauses.is_empty() { case.suite.clone() } else { format!("{} ({})", case.suite, names(&case.clauses)) }
+    if case.clauses.is_empty() {
+        case.suite.clone()
+    } else {
+        format!("{} ({})", case.suite, names(&case.clauses))
+    }
 }
 
 fn case_properties(case: &CaseResult, folder: &str) -> String {
@@ -130,7 +162,11 @@ fn run_properties(results: &RunResults) -> String {
 }
 
 fn property(name: &str, value: &str) -> String {
-    format!("[[PROPERTY|{}={}]]\n", unbracketed(&one_line(name)).replace('=', "-"), unbracketed(&one_line(value)))
+    format!(
+        "[[PROPERTY|{}={}]]\n",
+        unbracketed(&one_line(name)).replace('=', "-"),
+        unbracketed(&one_line(value))
+    )
 }
 
 /// The notation ends at the first two closing brackets and knows no escape. A variant's own
@@ -151,7 +187,11 @@ fn attribute(text: &str) -> String {
 /// Milliseconds as the crate counts them; it adds them up without a look at overflow.
 fn seconds(ms: f64) -> Duration {
     let seconds = ms / 1000.0;
-    Duration::saturating_seconds_f64(if seconds.is_finite() { seconds.clamp(0.0, 1e9) } else { 0.0 })
+    Duration::saturating_seconds_f64(if seconds.is_finite() {
+        seconds.clamp(0.0, 1e9)
+    } else {
+        0.0
+    })
 }
 
 /// The time of RFC 3339, section 5.6; the epoch when it is none.
@@ -160,13 +200,16 @@ fn timestamp(text: &str) -> OffsetDateTime {
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         // The crate cannot write other years and would panic.
         .filter(|time| (0..=9999).contains(&time.year()))
-        .unwrap_or(datetime!(1970-01-01 00:00 UTC))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 fn parse_timestamp(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = text.get(from..to)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+        digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| digits.parse().ok())?
     };
     let marks = [(4, "-"), (7, "-"), (13, ":"), (16, ":")];
     if marks.iter().any(|(at, mark)| text.get(*at..at + 1) != Some(mark)) {
@@ -177,7 +220,9 @@ fn parse_timestamp(text: &str) -> Option<i64> {
     }
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let zone = text
+        .get(19..)?
+        .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     let offset = match zone.split_at_checked(1)? {
         ("Z" | "z", "") => 0,
         (sign @ ("+" | "-"), rest) => {
@@ -187,13 +232,24 @@ fn parse_timestamp(text: &str) -> Option<i64> {
         }
         _ => return None,
     };
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 || offset.abs() > 1440 {
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+        || offset.abs() > 1440
+    {
         return None;
     }
     // Days since the epoch in the Gregorian calendar, years counted from March so that a leap
     // day is the last of its year.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset * 60)
 }
 
@@ -220,13 +276,16 @@ mod tests {
             assert_eq!(parse_timestamp(text), seconds, "{text}");
         }
         // One minute past the last year that can be written.
-        assert_eq!(timestamp("9999-12-31T23:59:59-00:01"), datetime!(1970-01-01 00:00 UTC));
+        assert_eq!(timestamp("9999-12-31T23:59:59-00:01"), OffsetDateTime::UNIX_EPOCH);
     }
 
     #[test]
     fn properties_end_where_they_should() {
         assert_eq!(property("a=b", "x]]]y\nz"), "[[PROPERTY|a-b=x] ] ]y z]]\n");
-        assert_eq!(property("repeat", "run push.a[block=64]"), "[[PROPERTY|repeat=run push.a[block=64] ]]\n");
+        assert_eq!(
+            property("repeat", "run push.a[block=64]"),
+            "[[PROPERTY|repeat=run push.a[block=64] ]]\n"
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ impl Progress {
     /// The start of a run of some cases.
     #[must_use]
     pub fn new(total: u32) -> Self {
-        Self { total, ..Self::default() }
+        Self {
+            total,
+            ..Self::default()
+        }
     }
 
     /// A case begins.
@@ -73,7 +76,12 @@ impl Progress {
 /// The line that stays when a case has ended, for a terminal that cannot redraw.
 #[must_use]
 pub fn ended(case: &CaseResult, columns: usize) -> String {
-    let mut line = format!("{:<16}  {}  ({})", outcome(case), one_line(&case.id), duration(case.wall_ms));
+    let mut line = format!(
+        "{:<16}  {}  ({})",
+        outcome(case),
+        one_line(&case.id),
+        duration(case.wall_ms)
+    );
     if is_problem(case) {
         line += &format!("  {}", headline(case));
     }
@@ -86,7 +94,13 @@ mod tests {
     use crate::model::Verdict;
 
     fn case(id: &str, verdict: Verdict) -> CaseResult {
-        CaseResult { id: id.into(), verdict, wall_ms: 12.0, reason: "4.00 instead of 2.04".into(), ..Default::default() }
+        CaseResult {
+            id: id.into(),
+            verdict,
+            wall_ms: 12.0,
+            reason: "4.00 instead of 2.04".into(),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -115,7 +129,13 @@ mod tests {
 
     #[test]
     fn ended_cases_keep_to_one_line() {
-        assert_eq!(ended(&case("push.a", Verdict::Pass), 80), "pass              push.a  (12 ms)");
-        assert_eq!(ended(&case("push\n.a", Verdict::Fail), 80), "fail              push .a  (12 ms)  4.00 instead of 2.04");
+        assert_eq!(
+            ended(&case("push.a", Verdict::Pass), 80),
+            "pass              push.a  (12 ms)"
+        );
+        assert_eq!(
+            ended(&case("push\n.a", Verdict::Fail), 80),
+            "fail              push .a  (12 ms)  4.00 instead of 2.04"
+        );
     }
 }

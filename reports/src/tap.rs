@@ -32,7 +32,11 @@ pub fn render(results: &RunResults, folder: &str) -> String {
 
 fn point(results: &RunResults, case: &CaseResult, number: usize, folder: &str) -> String {
     let failed = is_problem(case) || case.expected_failure.is_some();
-    let mut out = format!("{} {number} - {}", if failed { "not ok" } else { "ok" }, escape(&case.id));
+    let mut out = format!(
+        "{} {number} - {}",
+        if failed { "not ok" } else { "ok" },
+        escape(&case.id)
+    );
     if let Some(expected) = &case.expected_failure {
         out += &format!(" # TODO {}: {}", escape(&expected.clause), escape(&expected.reason));
     } else if matches!(case.verdict, Verdict::NotApplicable | Verdict::NotRun) {
@@ -65,7 +69,11 @@ fn diagnostics(results: &RunResults, case: &CaseResult, folder: &str) -> String 
         out += "  findings:\n";
         for finding in by_weight(case) {
             out += &format!("    - title: {}\n", json!(one_line(&finding.title)));
-            for (key, text) in [("grade", &finding.grade), ("blame", &finding.blame), ("source", &finding.source)] {
+            for (key, text) in [
+                ("grade", &finding.grade),
+                ("blame", &finding.blame),
+                ("source", &finding.source),
+            ] {
                 out += &format!("      {key}: {}\n", json!(one_line(text)));
             }
             for (key, text) in facts(results, case, finding) {

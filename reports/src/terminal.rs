@@ -8,7 +8,10 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
 use crate::model::{CaseResult, Finding, RunResults, Totals, Verdict, exit_code};
 use crate::text::{duration, fit, lines, one_line, wrap};
-use crate::view::{by_weight, evidence_path, facts, headline, is_problem, location, names, outcome, run_summary, run_word, suites, weight};
+use crate::view::{
+    by_weight, evidence_path, facts, headline, is_problem, location, names, outcome, run_summary, run_word, suites,
+    weight,
+};
 
 /// How the report is laid out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +26,22 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { width: 100, colour: false, folder: String::new() }
+        Self {
+            width: 100,
+            colour: false,
+            folder: String::new(),
+        }
     }
 }
 
 /// Findings of one case that are shown in full.
 const MOST_FINDINGS: usize = 6;
+/// Lines of one value; a payload can be a firmware image.
+const MOST_LINES: usize = 12;
 /// Cases named for one recommendation.
 const MOST_NAMES: usize = 3;
 /// Column where the values stand after their labels.
-const INDENT: usize = 12;
+const INDENT: usize = 14;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -43,7 +52,11 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// The run as text for a terminal; ends with a line end.
 #[must_use]
 pub fn render(results: &RunResults, options: &Options) -> String {
-    let mut page = Page { out: String::new(), width: options.width.clamp(60, 200), colour: options.colour };
+    let mut page = Page {
+        out: String::new(),
+        width: options.width.clamp(60, 200),
+        colour: options.colour,
+    };
     header(&mut page, results);
     table(&mut page, results);
     for case in results.cases.iter().filter(|case| is_problem(case)) {
@@ -95,13 +108,21 @@ impl Page {
 
     /// A label and its value. Paths and commands stay whole, so that they can be copied.
     fn field(&mut self, label: &str, value: &str, whole: bool) {
-        let parts: Vec<String> = if whole {
+        let mut parts: Vec<String> = if whole {
             vec![one_line(value)]
         } else {
-            lines(value).iter().flat_map(|line| wrap(line, self.width - INDENT)).collect()
+            lines(value)
+                .iter()
+                .flat_map(|line| wrap(line, self.width - INDENT))
+                .collect()
         };
+        let hidden = parts.len().saturating_sub(MOST_LINES);
+        if hidden > 1 {
+            parts.truncate(MOST_LINES);
+            parts.push(format!("({hidden} more lines in {})", crate::json::FILE));
+        }
         for (at, part) in parts.iter().enumerate() {
-            let label = format!("    {:<8}", if at == 0 { label } else { "" });
+            let label = format!("    {:<8}  ", if at == 0 { label } else { "" });
             let line = format!("{}{part}", self.paint(DIM, &label));
             self.line(line.trim_end());
         }
@@ -111,8 +132,15 @@ impl Page {
 fn header(page: &mut Page, results: &RunResults) {
     let iut = &results.iut;
     let mut parts = vec![format!("fotaproof {}", one_line(&results.harness))];
-    let version = iut.version.as_ref().map_or_else(String::new, |version| format!(" {}", one_line(version)));
-    parts.push(format!("IUT {}{version} ({})", one_line(&iut.name), one_line(&iut.role)));
+    let version = iut
+        .version
+        .as_ref()
+        .map_or_else(String::new, |version| format!(" {}", one_line(version)));
+    parts.push(format!(
+        "IUT {}{version} ({})",
+        one_line(&iut.name),
+        one_line(&iut.role)
+    ));
     parts.push(format!("network {}", one_line(&results.network)));
     if (results.speed - 1.0).abs() > f64::EPSILON {
         parts.push(format!("speed {}", results.speed));
@@ -139,7 +167,13 @@ fn table(page: &mut Page, results: &RunResults) {
     head.push("time");
     table.set_header(head.clone());
     let row = |name: &str, totals: &Totals, ms: f64| {
-        let figure = |number: u32| if number == 0 { "-".to_owned() } else { number.to_string() };
+        let figure = |number: u32| {
+            if number == 0 {
+                "-".to_owned()
+            } else {
+                number.to_string()
+            }
+        };
         let mut row = vec![
             fit(&one_line(name), page.width.saturating_sub(68).clamp(10, 32)),
             figure(totals.passed),
@@ -155,7 +189,13 @@ fn table(page: &mut Page, results: &RunResults) {
         row.push(duration(ms));
         row
     };
-    let time = |cases: &[&CaseResult]| cases.iter().map(|case| case.wall_ms).filter(|ms| ms.is_finite()).sum::<f64>();
+    let time = |cases: &[&CaseResult]| {
+        cases
+            .iter()
+            .map(|case| case.wall_ms)
+            .filter(|ms| ms.is_finite())
+            .sum::<f64>()
+    };
     let suites = suites(results);
     for (name, cases) in &suites {
         table.add_row(row(name, &Totals::of(cases.iter().copied()), time(cases)));
@@ -169,7 +209,11 @@ fn table(page: &mut Page, results: &RunResults) {
     }
     // One line a row: names are cut above. The styles go on afterwards, whole lines at a time.
     let mut styles = vec![BOLD, DIM];
-    styles.extend(suites.iter().map(|(_, cases)| row_style(&Totals::of(cases.iter().copied()))));
+    styles.extend(
+        suites
+            .iter()
+            .map(|(_, cases)| row_style(&Totals::of(cases.iter().copied()))),
+    );
     styles.push(BOLD);
     let text = table.to_string();
     let last = suites.len() + 2;
@@ -217,12 +261,20 @@ fn problem(page: &mut Page, results: &RunResults, case: &CaseResult, folder: &st
     }
     if findings.len() > MOST_FINDINGS {
         let more = findings.len() - MOST_FINDINGS;
-        page.wrapped(2, DIM, &format!("and {more} more in {}", evidence_path(folder, crate::json::FILE)));
+        page.wrapped(
+            2,
+            DIM,
+            &format!("and {more} more in {}", evidence_path(folder, crate::json::FILE)),
+        );
     }
     if findings.is_empty() {
         page.field("at", &location(results, case, 0), true);
         if !case.clauses.is_empty() {
-            page.field(if case.clauses.len() == 1 { "clause" } else { "clauses" }, &names(&case.clauses), false);
+            page.field(
+                if case.clauses.len() == 1 { "clause" } else { "clauses" },
+                &names(&case.clauses),
+                false,
+            );
         }
     }
     for note in case.notes.iter().take(MOST_NAMES) {
@@ -250,14 +302,23 @@ fn finding(page: &mut Page, results: &RunResults, case: &CaseResult, finding: &F
 fn expected_failures(page: &mut Page, results: &RunResults) {
     let mut first = true;
     for case in &results.cases {
-        let Some(expected) = &case.expected_failure else { continue };
+        let Some(expected) = &case.expected_failure else {
+            continue;
+        };
         if std::mem::take(&mut first) {
             page.line("");
             page.painted(BOLD, "Failed as expected of this IUT");
         }
-        let link = expected.link.as_ref().map_or_else(String::new, |link| format!(" ({})", one_line(link)));
+        let link = expected
+            .link
+            .as_ref()
+            .map_or_else(String::new, |link| format!(" ({})", one_line(link)));
         page.wrapped(2, Style::new(), &one_line(&case.id));
-        page.wrapped(4, DIM, &format!("{}: {}{link}", one_line(&expected.clause), one_line(&expected.reason)));
+        page.wrapped(
+            4,
+            DIM,
+            &format!("{}: {}{link}", one_line(&expected.clause), one_line(&expected.reason)),
+        );
     }
 }
 
@@ -266,7 +327,10 @@ fn stale(page: &mut Page, results: &RunResults) {
         return;
     }
     page.line("");
-    page.painted(RED.bold(), "Stale expectations: no failure met them, and they fail the run until removed");
+    page.painted(
+        RED.bold(),
+        "Stale expectations: no failure met them, and they fail the run until removed",
+    );
     for entry in &results.stale_expectations {
         page.wrapped(2, Style::new(), &one_line(entry));
     }
@@ -277,7 +341,11 @@ fn recommendations(page: &mut Page, results: &RunResults) {
     let mut told: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
     for case in results.cases.iter().filter(|case| case.verdict == Verdict::Pass) {
         for finding in &case.findings {
-            let key = (one_line(&finding.grade), one_line(&finding.title), names(&finding.clauses));
+            let key = (
+                one_line(&finding.grade),
+                one_line(&finding.title),
+                names(&finding.clauses),
+            );
             let cases = told.entry(key).or_default();
             let id = one_line(&case.id);
             if !cases.contains(&id) {
@@ -291,7 +359,11 @@ fn recommendations(page: &mut Page, results: &RunResults) {
     page.line("");
     page.painted(BOLD, "Not followed, without failing a case (--strict fails them)");
     for ((grade, title, clauses), cases) in told {
-        let clauses = if clauses.is_empty() { clauses } else { format!(" [{clauses}]") };
+        let clauses = if clauses.is_empty() {
+            clauses
+        } else {
+            format!(" [{clauses}]")
+        };
         page.wrapped(2, Style::new(), &format!("{grade}: {title}{clauses}"));
         let mut named = cases.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
         if cases.len() > MOST_NAMES {
@@ -312,4 +384,30 @@ fn last_line(page: &mut Page, results: &RunResults, options: &Options) {
         line += &format!("; evidence in {}", one_line(&options.folder));
     }
     page.line(&line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_a_thousand_lines_is_cut_and_tells_where_the_rest_is() {
+        let finding = Finding {
+            title: "garbage".into(),
+            seen: "line\n".repeat(1000),
+            ..Finding::default()
+        };
+        let case = CaseResult {
+            verdict: Verdict::Fail,
+            findings: vec![finding],
+            ..CaseResult::default()
+        };
+        let results = RunResults {
+            cases: vec![case],
+            ..RunResults::default()
+        };
+        let text = render(&results, &Options::default());
+        assert_eq!(text.lines().filter(|line| line.ends_with("  line")).count(), MOST_LINES);
+        assert!(text.contains("(988 more lines in results.json)"), "{text}");
+    }
 }

@@ -54,11 +54,12 @@ fn skip_sequence(text: &str) -> &str {
 }
 
 /// Whether the character acts on its surroundings instead of being seen: controls, and the
-/// format characters that reorder or hide text.
+/// format characters that reorder or hide text, and codes that are no characters.
 fn is_unseen(c: char) -> bool {
     c.is_control()
+        || u32::from(c) & 0xfffe == 0xfffe
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{2060}'..='\u{206f}' | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn push_seen(out: &mut String, c: char) {
@@ -69,14 +70,14 @@ fn push_seen(out: &mut String, c: char) {
     }
 }
 
-/// The text on one line, without control sequences; line ends and tabs become one space, other
+/// The text on one line, without control sequences; a run of line ends and tabs becomes one space, other
 /// characters that cannot be seen are written as `\u{..}`.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in strip_ansi(text).trim().chars() {
         match c {
-            '\n' | '\r' | '\t' | ' ' => {
+            '\n' | '\r' | '\t' => {
                 if !out.ends_with(' ') {
                     out.push(' ');
                 }
@@ -91,7 +92,10 @@ pub fn one_line(text: &str) -> String {
 /// written as `\u{..}`.
 #[must_use]
 pub fn lines(text: &str) -> Vec<String> {
-    let text = strip_ansi(text).replace("\r\n", "\n").replace('\r', "\n").replace('\t', "    ");
+    let text = strip_ansi(text)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .replace('\t', "    ");
     text.trim_end()
         .lines()
         .map(|line| {
@@ -117,7 +121,9 @@ pub const fn is_xml(c: char) -> bool {
 #[must_use]
 pub fn xml(text: &str) -> String {
     let text = strip_ansi(text).replace("\r\n", "\n").replace('\r', "\n");
-    text.chars().map(|c| if is_xml(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+    text.chars()
+        .map(|c| if is_xml(c) { c } else { char::REPLACEMENT_CHARACTER })
+        .collect()
 }
 
 /// [`xml`], for the inside of a CDATA section: its end mark is split over two sections.
@@ -198,7 +204,11 @@ pub fn duration(ms: f64) -> String {
     } else if seconds < 59.95 {
         format!("{seconds:.1} s")
     } else {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and bounded above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive and bounded above"
+        )]
         let whole = seconds.round() as u64;
         if whole < 3600 {
             format!("{} min {:02} s", whole / 60, whole % 60)
@@ -211,7 +221,11 @@ pub fn duration(ms: f64) -> String {
 /// A number with its noun: `1 case`, `2 cases`.
 #[must_use]
 pub fn count(number: u32, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }
 
 #[cfg(test)]
@@ -241,13 +255,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_spelled_out() {
-        assert_eq!(one_line(" a\r\n\tb\u{0}\u{202e}c "), "a b\\u{0}\\u{202e}c");
+        assert_eq!(
+            one_line(" a\r\n\tb\u{0}\u{202e}c  d\u{1fffe} "),
+            "a b\\u{0}\\u{202e}c  d\\u{1fffe}"
+        );
         assert_eq!(lines("a\r\nb\rc\u{7}\n\n"), ["a", "b", "c\\u{7}"]);
     }
 
     #[test]
     fn xml_keeps_what_xml_allows() {
-        assert_eq!(xml("a\u{0}b\u{fffe}c\u{1f600}\r\nd\u{8}"), "a\u{fffd}b\u{fffd}c\u{1f600}\nd\u{fffd}");
+        assert_eq!(
+            xml("a\u{0}b\u{fffe}c\u{1f600}\r\nd\u{8}"),
+            "a\u{fffd}b\u{fffd}c\u{1f600}\nd\u{fffd}"
+        );
         assert_eq!(cdata("x]]>y"), "x]]]]><![CDATA[>y");
         // Removing a sequence may join what ends the section.
         assert_eq!(cdata("]]\u{1b}[0m>"), "]]]]><![CDATA[>");
@@ -266,12 +286,36 @@ mod tests {
 
     #[test]
     fn durations_take_the_unit_that_suits_them() {
-        let texts: Vec<_> = [f64::NAN, -1.0, 0.0, 0.2, 1.0, 999.4, 999.6, 59_900.0, 59_990.0, 3_599_400.0, 3_599_600.0]
-            .map(duration)
-            .into();
+        let texts: Vec<_> = [
+            f64::NAN,
+            -1.0,
+            0.0,
+            0.2,
+            1.0,
+            999.4,
+            999.6,
+            59_900.0,
+            59_990.0,
+            3_599_400.0,
+            3_599_600.0,
+        ]
+        .map(duration)
+        .into();
         assert_eq!(
             texts,
-            ["0 ms", "0 ms", "0 ms", "<1 ms", "1 ms", "999 ms", "1.0 s", "59.9 s", "1 min 00 s", "59 min 59 s", "1 h 00 min"]
+            [
+                "0 ms",
+                "0 ms",
+                "0 ms",
+                "<1 ms",
+                "1 ms",
+                "999 ms",
+                "1.0 s",
+                "59.9 s",
+                "1 min 00 s",
+                "59 min 59 s",
+                "1 h 00 min"
+            ]
         );
     }
 }

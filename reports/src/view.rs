@@ -17,7 +17,11 @@ pub(crate) fn suites(results: &RunResults) -> Vec<(&str, Vec<&CaseResult>)> {
 
 /// How a case ended, in the words of the reports.
 pub(crate) const fn outcome(case: &CaseResult) -> &'static str {
-    if case.expected_failure.is_some() { "expected failure" } else { case.verdict.word() }
+    if case.expected_failure.is_some() {
+        "expected failure"
+    } else {
+        case.verdict.word()
+    }
 }
 
 /// Whether the case needs somebody's attention.
@@ -63,7 +67,12 @@ pub(crate) fn run_summary(results: &RunResults) -> String {
         line += &format!(", {}", count(stale, "stale expectation"));
     }
     line += &format!("; {}", duration(results.seconds * 1000.0));
-    let iut: f64 = results.cases.iter().map(|case| case.iut_ms).filter(|ms| ms.is_finite()).sum();
+    let iut: f64 = results
+        .cases
+        .iter()
+        .map(|case| case.iut_ms)
+        .filter(|ms| ms.is_finite())
+        .sum();
     if iut > results.seconds * 1000.0 {
         line += &format!(" for {} of the IUT's time", duration(iut));
     }
@@ -73,7 +82,11 @@ pub(crate) fn run_summary(results: &RunResults) -> String {
 /// Where a finding rests in the file of its case.
 pub(crate) fn location(results: &RunResults, case: &CaseResult, line: u32) -> String {
     let file = case_file(results, case);
-    if line == 0 || file.is_empty() { file } else { format!("{file}:{line}") }
+    if line == 0 || file.is_empty() {
+        file
+    } else {
+        format!("{file}:{line}")
+    }
 }
 
 /// The file of a case, from where the tool was started.
@@ -81,14 +94,22 @@ pub(crate) fn case_file(results: &RunResults, case: &CaseResult) -> String {
     let file = one_line(&case.file);
     let library = results.library.trim_end_matches('/');
     let inside = library.is_empty() || library == "embedded" || file.starts_with('/');
-    if inside || file.is_empty() || file.starts_with(&format!("{library}/")) { file } else { format!("{library}/{file}") }
+    if inside || file.is_empty() || file.starts_with(&format!("{library}/")) {
+        file
+    } else {
+        format!("{library}/{file}")
+    }
 }
 
 /// A file of evidence, from where the tool was started.
 pub(crate) fn evidence_path(folder: &str, file: &str) -> String {
     let file = one_line(file);
     let folder = folder.trim_end_matches('/');
-    if folder.is_empty() || file.starts_with('/') { file } else { format!("{folder}/{file}") }
+    if folder.is_empty() || file.starts_with('/') {
+        file
+    } else {
+        format!("{folder}/{file}")
+    }
 }
 
 /// Numbers of packets, or others, with commas.
@@ -113,10 +134,24 @@ pub(crate) fn facts(results: &RunResults, case: &CaseResult, finding: &Finding) 
         }
     }
     if !finding.clauses.is_empty() {
-        facts.push((if finding.clauses.len() == 1 { "clause" } else { "clauses" }, names(&finding.clauses)));
+        facts.push((
+            if finding.clauses.len() == 1 {
+                "clause"
+            } else {
+                "clauses"
+            },
+            names(&finding.clauses),
+        ));
     }
     if !finding.packets.is_empty() {
-        facts.push((if finding.packets.len() == 1 { "packet" } else { "packets" }, join(&finding.packets)));
+        facts.push((
+            if finding.packets.len() == 1 {
+                "packet"
+            } else {
+                "packets"
+            },
+            join(&finding.packets),
+        ));
     }
     if let Some(hint) = &finding.hint {
         facts.push(("hint", hint.clone()));
@@ -127,10 +162,22 @@ pub(crate) fn facts(results: &RunResults, case: &CaseResult, finding: &Finding) 
 /// Who is to blame for a finding, and how much it weighs: `must, blame iut, check token-echo`.
 pub(crate) fn weight(finding: &Finding) -> String {
     let source = one_line(&finding.source);
-    let source = if source.is_empty() || source == "expectation" { source } else { format!("check {source}") };
+    let source = if source.is_empty() || source == "expectation" {
+        source
+    } else {
+        format!("check {source}")
+    };
     let blame = one_line(&finding.blame);
-    let blame = if blame.is_empty() { blame } else { format!("blame {blame}") };
-    [one_line(&finding.grade), blame, source].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    let blame = if blame.is_empty() {
+        blame
+    } else {
+        format!("blame {blame}")
+    };
+    [one_line(&finding.grade), blame, source]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Findings, those that weigh most first.
@@ -150,7 +197,9 @@ pub(crate) fn headline(case: &CaseResult) -> String {
     if !reason.is_empty() {
         return reason;
     }
-    by_weight(case).first().map_or_else(|| outcome(case).to_owned(), |finding| one_line(&finding.title))
+    by_weight(case)
+        .first()
+        .map_or_else(|| outcome(case).to_owned(), |finding| one_line(&finding.title))
 }
 
 /// The case in plain lines: every finding with what it rests on, the evidence, the command that
@@ -177,7 +226,11 @@ pub(crate) fn details(results: &RunResults, case: &CaseResult, folder: &str) -> 
 
 /// The files of evidence with their labels.
 pub(crate) fn evidence(case: &CaseResult) -> impl Iterator<Item = (&'static str, &str)> {
-    let Evidence { journal, capture, output } = &case.evidence;
+    let Evidence {
+        journal,
+        capture,
+        output,
+    } = &case.evidence;
     [("capture", capture), ("output", output), ("journal", journal)]
         .into_iter()
         .filter_map(|(label, path)| path.as_deref().map(|path| (label, path)))

@@ -65,7 +65,10 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Runs may write at the same time, in one process and in many.
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut temporary = std::ffi::OsString::from(".");
@@ -124,10 +127,22 @@ mod tests {
     #[test]
     fn each_kind_of_failure_has_its_advice() {
         let kind = |kind: io::ErrorKind| WriteError::new(Path::new("x"), kind.into());
-        assert!(matches!(kind(io::ErrorKind::QuotaExceeded), WriteError::DiskFull { .. }));
-        assert!(matches!(kind(io::ErrorKind::ReadOnlyFilesystem), WriteError::Denied { .. }));
-        assert!(matches!(kind(io::ErrorKind::PermissionDenied), WriteError::Denied { .. }));
+        assert!(matches!(
+            kind(io::ErrorKind::QuotaExceeded),
+            WriteError::DiskFull { .. }
+        ));
+        assert!(matches!(
+            kind(io::ErrorKind::ReadOnlyFilesystem),
+            WriteError::Denied { .. }
+        ));
+        assert!(matches!(
+            kind(io::ErrorKind::PermissionDenied),
+            WriteError::Denied { .. }
+        ));
         assert!(matches!(kind(io::ErrorKind::NotADirectory), WriteError::Other { .. }));
-        assert!(matches!(write_atomically(Path::new("/"), b"x"), Err(WriteError::Other { .. })));
+        assert!(matches!(
+            write_atomically(Path::new("/"), b"x"),
+            Err(WriteError::Other { .. })
+        ));
     }
 }

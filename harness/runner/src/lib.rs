@@ -7,6 +7,7 @@ pub mod expected;
 pub mod iut;
 pub mod packages;
 pub mod prepare;
+pub mod real;
 pub mod run;
 mod schedule;
 pub mod session;

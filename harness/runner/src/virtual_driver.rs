@@ -9,7 +9,7 @@ use crate::embedded::{EmbeddedIut, EmbeddedOutput};
 use crate::session::{Input, Outcome, Output, Session, SessionConfig};
 
 /// Turns at one instant before the harness stops believing that time will go on.
-const LIVELOCK: u32 = 2_000_000;
+const LIVELOCK: u32 = 300_000;
 
 /// Runs a case against an embedded IUT and gives its outcome. Every event goes to `sink` in
 /// order. `interrupted` is asked now and then.

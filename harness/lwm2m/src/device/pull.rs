@@ -97,6 +97,7 @@ impl Device {
             let fresh = Ram::new(&self.config, self.defects, self.flash.boots, socket);
             Box::new((socket, fresh.endpoint))
         });
+        self.ram.update.by_pull |= !start.shadow;
         let id = self.next_socket.wrapping_add(self.ram.pulls.len() as u32);
         self.ram.pulls.push(Pull { id, start, own, fetch, exchange: None, retry_at: None, adapt_at: None, busy: 0 });
         let last = self.ram.pulls.len() - 1;
@@ -330,7 +331,8 @@ impl Device {
         if self.flash.firmware.state == State::Downloading {
             // A body put together wrong by a defect is appended, as a device that does not count would.
             let end = self.flash.image().len() as u64;
-            let at = if self.has(Defect::NumUnchecked) || self.has(Defect::ErrorPayloadAppended) { end } else { offset };
+            let appends = [Defect::NumUnchecked, Defect::ErrorPayloadAppended, Defect::LateAnswerAppended];
+            let at = if appends.into_iter().any(|defect| self.has(defect)) { end } else { offset };
             self.store(now, at, payload);
         }
         // The header may have ended it.

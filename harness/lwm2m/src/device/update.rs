@@ -35,6 +35,8 @@ pub(super) struct Update {
     pub(super) half_reset: bool,
     pub(super) result_hidden_until: Option<Duration>,
     execute_queued: bool,
+    /// The package comes by pull.
+    pub(super) by_pull: bool,
 }
 
 impl Device {
@@ -88,6 +90,7 @@ impl Device {
 
     pub(super) fn begin_download(&mut self, now: Duration) {
         self.ram.update.result_before = self.flash.firmware.result.value();
+        self.ram.update.by_pull = false;
         self.force(now, Trigger::Start, State::Downloading, UpdateResult::Initial);
         self.restart_download(now);
     }
@@ -196,7 +199,7 @@ impl Device {
     }
 
     pub(super) fn fail_download(&mut self, now: Duration, result: UpdateResult) {
-        let pulled = !self.ram.pulls.is_empty();
+        let pulled = self.ram.update.by_pull;
         if result == UpdateResult::NoRam && self.has(Defect::NoRamStalls) {
             self.ram.push.drain();
             return self.end_pulls();

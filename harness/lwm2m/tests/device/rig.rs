@@ -96,6 +96,8 @@ pub(crate) struct Rig {
     /// Responses are held back with an empty ACK while this is set.
     pub hold_from: Option<u32>,
     pub separate: Option<bool>,
+    /// Length of the largest datagram of the device.
+    pub largest_sent: usize,
 }
 
 pub(crate) fn config() -> DeviceConfig {
@@ -148,6 +150,7 @@ impl Rig {
             location: vec!["rd", "a7"],
             hold_from: None,
             separate: None,
+            largest_sent: 0,
         }
     }
 
@@ -191,7 +194,12 @@ impl Rig {
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let toward_device = self.hosts.contains_key(&from);
         let text = summary(&bytes);
+        if !toward_device {
+            self.largest_sent = self.largest_sent.max(bytes.len());
+        }
         let lost = (self.lose)(toward_device, &text);
+        let payload = fotaproof_wire::coap::MessageView::parse(&bytes).map(|view| view.payload().to_vec()).unwrap_or_default();
+        let text = if (1..=80).contains(&payload.len()) { format!("{text} [{}]", payload.escape_ascii()) } else { text };
         let arrow = if toward_device { '>' } else { '<' };
         let port = if toward_device { to.port() } else { from.port() };
         let host = if toward_device { from } else { to };

@@ -17,6 +17,9 @@ pub(crate) struct Scenario {
     pub(crate) play: fn(&mut Rig),
 }
 
+/// Scenarios of many thousand messages, for the defects that need them.
+pub(crate) const HEAVY: [&str; 4] = ["push-16-long", "push-65537", "push-large", "push-block-65536"];
+
 const URI: &str = "coap://192.0.2.20/fw?v=2";
 
 macro_rules! scenarios {
@@ -154,11 +157,7 @@ scenarios! {
         rig.pair();
     };
     "push-16" config, |rig| {
-        rig.push(&package(PackageKind::Valid), Szx::S16);
-        rig.pair();
-    };
-    "push-16-long" config, |rig| {
-        rig.push(&build_package(PackageKind::Valid, "2.0.0", 4097 * 16), Szx::S16);
+        rig.push(&build_package(PackageKind::Valid, "2.0.0", 5000), Szx::S16);
         rig.pair();
     };
     "push-64" config, |rig| {
@@ -193,18 +192,6 @@ scenarios! {
         rig.put("/5/0/0", content_format::OPAQUE, b"");
         rig.pair();
         rig.put("/5/0/0", content_format::OPAQUE, b"A");
-        rig.pair();
-    };
-    "push-65537" config, |rig| {
-        rig.push(&build_package(PackageKind::Valid, "2.0.0", 65_536 + 700), Szx::S1024);
-        rig.pair();
-    };
-    "push-large" config, |rig| {
-        rig.push(&build_package(PackageKind::Valid, "2.0.0", (1 << 20) + 100), Szx::S1024);
-        rig.pair();
-    };
-    "push-block-65536" config, |rig| {
-        rig.push(&build_package(PackageKind::Valid, "2.0.0", 65_537 * 16), Szx::S16);
         rig.pair();
     };
     "lost-acks" config, |rig| {
@@ -507,6 +494,7 @@ scenarios! {
         // The answers of a file server whose first ones are lost come twice: a resend and its late answer.
         rig.serve_body(FILES, package(PackageKind::Valid));
         rig.separate = Some(true);
+        rig.hold_from = Some(6);
         let mut lost = 0;
         rig.lose = Box::new(move |toward_device, text| {
             let ack = !toward_device && text.contains("ACK 0.00");
@@ -514,7 +502,9 @@ scenarios! {
             ack && lost == 3
         });
         rig.uri(URI);
-        rig.seconds(20);
+        rig.seconds(10);
+        rig.release();
+        rig.seconds(10);
         rig.pair();
     };
     "pull-silence" config, |rig| {
@@ -806,11 +796,14 @@ scenarios! {
         post.header.code = Code::POST.into();
         rig.ask(post);
         rig.nul();
-        rig.put("/5/0/0", content_format::TEXT, b"bm90IGEgcGFja2FnZQ==");
+        let path = LwPath::from([5, 0, 0]);
+        let small = build_package(PackageKind::Valid, "2.0.0", 600);
+        let text = content::encode(content_format::TEXT, &path, &[(path, Value::Opaque(small))]).unwrap();
+        rig.put("/5/0/0", content_format::TEXT, &text);
         rig.pair();
+        rig.nul();
         rig.put("/5/0/0", 65000, b"bytes");
         rig.pair();
-        let path = LwPath::from([5, 0, 0]);
         let payload = content::encode(content_format::TLV, &path, &[(path, Value::Opaque(body))]).unwrap();
         for num in 0..payload.len().div_ceil(512) as u32 {
             let mut packet = block_request(&payload, num, Szx::S512);
@@ -860,5 +853,21 @@ scenarios! {
         rig.seconds(1);
         rig.resend(read);
         rig.seconds(1);
+    };
+    "push-16-long" config, |rig| {
+        rig.push(&build_package(PackageKind::Valid, "2.0.0", 4097 * 16), Szx::S16);
+        rig.pair();
+    };
+    "push-65537" config, |rig| {
+        rig.push(&build_package(PackageKind::Valid, "2.0.0", 65_536 + 700), Szx::S1024);
+        rig.pair();
+    };
+    "push-large" config, |rig| {
+        rig.push(&build_package(PackageKind::Valid, "2.0.0", (1 << 20) + 100), Szx::S1024);
+        rig.pair();
+    };
+    "push-block-65536" config, |rig| {
+        rig.push(&build_package(PackageKind::Valid, "2.0.0", 65_537 * 16), Szx::S16);
+        rig.pair();
     };
 }

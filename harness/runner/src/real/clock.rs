@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(scaling(&manifest, 0.0), Err(SpeedError::Impossible(0.0)));
         assert!(matches!(scaling(&manifest, f64::NAN), Err(SpeedError::Impossible(_))));
         let board = Manifest {
-            board: Some(At::from(Board::default())),
+            board: Some(At::<Board>::default()),
             ..with_speed(None, true)
         };
         assert_eq!(scaling(&board, 2.0), Err(SpeedError::Board));

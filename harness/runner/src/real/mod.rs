@@ -68,8 +68,10 @@ pub struct RealCase {
     pub manifest_folder: PathBuf,
     /// The working folder of the run, placeholder `{root}`.
     pub root: PathBuf,
-    /// The folder of this instance: the IUT's state goes to `state` below it, its output to `output.log`.
+    /// The IUT's own folder, placeholder `{state}`: made if it is not there, wiped for a fresh start.
     pub folder: PathBuf,
+    /// Where its output goes, up to a bound; the file is made when there is any.
+    pub output: PathBuf,
     /// Number of the instance, placeholder `{instance}`.
     pub instance: u32,
     /// How many times faster than the wall the session's clock runs, and the IUT's with it.

@@ -262,10 +262,10 @@ impl Running {
                 | Act::AwaitMessage { until }
                 | Act::IutState { until, .. } => Some(*until),
                 // looked at again soon after an answer was heard
-                Act::Listen { until } => Some((*until).min(now + Duration::from_millis(500))),
+                Act::Listen { until } => Some((*until).min(now + Duration::from_millis(250))),
                 Act::Ops { .. } => None,
             },
-            Phase::Judge(judging) => judging.deadline(),
+            Phase::Judge(judging) => judging.deadline(now),
         }
     }
 

@@ -111,17 +111,18 @@ fn any(expect: &Expect, ask: &dyn Fn(&Expect) -> bool) -> bool {
 }
 
 impl Judging {
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    /// When the first goal wants to be looked at again; what is past waits for an answer.
+    pub(super) fn deadline(&self, now: Duration) -> Option<Duration> {
         let goal = self.goals.front()?;
         let read = match &goal.what {
             What::Path(read, next) | What::Ends(read, next) => read.next().or(*next),
             What::Pair(read) | What::Unchanged(read) => read.next(),
             What::Version(read) | What::Alive(read) => read.next(),
             What::Messages(_, Some(listen)) | What::Silence(_, Some(listen)) => Some(*listen),
-            What::AnyOf { inner, .. } => return inner.deadline(),
+            What::AnyOf { inner, .. } => return inner.deadline(now),
             _ => None,
         };
-        Some(read.map_or(goal.until, |at| at.min(goal.until)))
+        [read, Some(goal.until)].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     pub(super) fn reads(&self) -> Vec<fotaproof_lwm2m::server::OpId> {
@@ -386,7 +387,7 @@ impl Session {
                 Poll::Held("watched from here on".to_owned())
             }
             What::Path(read, next) => self.judge_path(&e, read, next, goal.until),
-            What::Ends(read, next) => self.judge_ends(&e, read, next, goal.until),
+            What::Ends(read, next) => self.judge_ends(&e, read, next, goal.until, running.began.at),
             What::Pair(read) => {
                 let object = e.object.unwrap_or(5);
                 let Some(wanted) = &e.pair else { return Poll::Held(String::new()) };
@@ -501,6 +502,7 @@ impl Session {
             }
             return false;
         }
+        *next = None;
         match read.poll(self, object) {
             ReadState::Pending => false,
             ReadState::Value(_) => {
@@ -516,7 +518,14 @@ impl Session {
         }
     }
 
-    fn judge_ends(&mut self, e: &Expect, read: &mut PairRead, next: &mut Option<Duration>, until: Duration) -> Poll {
+    fn judge_ends(
+        &mut self,
+        e: &Expect,
+        read: &mut PairRead,
+        next: &mut Option<Duration>,
+        until: Duration,
+        began: Duration,
+    ) -> Poll {
         let object = e.object.unwrap_or(5);
         let Some(wanted) = e.ends.as_ref().map(|ends| ends.value.clone()) else { return Poll::Held(String::new()) };
         let stable = e.stable.map_or_else(|| self.span("stable", Duration::from_secs(5)), |span| span.0);
@@ -526,7 +535,7 @@ impl Session {
                 (firmware.pair(), firmware.steady_since(), firmware.last_complete())
                 && pair_matches(pair, &wanted)
                 && last >= since + stable
-                && next.is_some()
+                && last >= began
             {
                 firmware.settle();
                 return Poll::Held(format!("{}/{}", pair.0, pair.1));
@@ -607,7 +616,7 @@ impl Session {
         let Some(want) = e.registration.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
         let all = &self.facts.registrations;
         let since = if want.new == Some(true) { running.anchor.registrations } else { 0 };
-        let Some(((_, last), before)) = all.get(since..).and_then(<[_]>::last).zip(Some(&all[..all.len() - 1])) else {
+        let Some(((_, last), before)) = all.get(since..).and_then(<[_]>::last).zip(Some(&all[..all.len().saturating_sub(1)])) else {
             if self.now < until {
                 return Poll::Pending;
             }

@@ -1,0 +1,138 @@
+//! A board on the desk: nobody starts it, or commands of its manifest do.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use tokio::task::JoinHandle;
+
+use super::launch::{absolute, filled, resolve};
+use super::tool::{self, Tool};
+use super::{Placeholders, RealCase};
+use crate::session::{IutCommand, IutReport};
+
+/// How long an action may take.
+const ACTION: Duration = Duration::from_secs(120);
+
+/// A device that is there.
+#[derive(Debug)]
+pub(super) struct Board {
+    actions: Vec<(String, Vec<String>)>,
+    folder: PathBuf,
+    running: Option<(IutCommand, JoinHandle<Result<(), String>>)>,
+    queue: VecDeque<IutCommand>,
+    reports: VecDeque<IutReport>,
+    started: bool,
+}
+
+impl Board {
+    pub(super) fn new(case: &RealCase, values: &Placeholders) -> Self {
+        let folder = absolute(&case.manifest_folder);
+        let actions = case.manifest.board.as_ref().map(|board| &board.value.actions);
+        let actions = actions.into_iter().flatten().map(|(name, words)| {
+            let mut words = filled(words, values);
+            if let Some(program) = words.first_mut() {
+                *program = resolve(program, &folder);
+            }
+            (name.clone(), words)
+        });
+        let mut board = Self {
+            actions: actions.collect(),
+            folder,
+            running: None,
+            queue: VecDeque::new(),
+            reports: VecDeque::new(),
+            started: false,
+        };
+        if !case.config.controls_iut {
+            // it runs already, as far as anybody knows
+            board.reports.push_back(IutReport::Started);
+        }
+        board
+    }
+
+    pub(super) fn command(&mut self, command: IutCommand) {
+        self.queue.push_back(command);
+    }
+
+    pub(super) async fn report(&mut self) -> IutReport {
+        loop {
+            if let Some(report) = self.reports.pop_front() {
+                return report;
+            }
+            if let Some((command, handle)) = &mut self.running {
+                let command = *command;
+                let result = handle.await.unwrap_or_else(|error| Err(error.to_string()));
+                self.running = None;
+                self.done(command, result);
+                continue;
+            }
+            let Some(command) = self.queue.pop_front() else { return core::future::pending().await };
+            self.begin(command);
+        }
+    }
+
+    fn begin(&mut self, command: IutCommand) {
+        let names: &[&str] = match command {
+            IutCommand::Start => &["start"],
+            IutCommand::Stop => &["stop"],
+            IutCommand::PowerCut => &["power-cut"],
+            IutCommand::Fresh => &["fresh", "start"],
+        };
+        let words = names.iter().find_map(|name| self.actions.iter().find(|(known, _)| known == name));
+        let Some((name, words)) = words else {
+            let result = match command {
+                // a board without a start action is on
+                IutCommand::Start => Ok(()),
+                _ => Err(format!("the manifest has no action `{}`", names[0])),
+            };
+            return self.done(command, result);
+        };
+        let name = name.clone();
+        let tool = Tool {
+            words: words.clone(),
+            folder: self.folder.clone(),
+            environment: Vec::new(),
+            within: ACTION,
+        };
+        let action = async move {
+            let done = tool::run(&tool).await.map_err(|error| format!("the action `{name}` failed: {error}"))?;
+            if done.success { Ok(()) } else { Err(format!("the action `{name}` failed: {}", done.failure())) }
+        };
+        self.running = Some((command, tokio::spawn(action)));
+    }
+
+    fn done(&mut self, command: IutCommand, result: Result<(), String>) {
+        let report = match (command, result) {
+            (IutCommand::Start | IutCommand::Fresh, Ok(())) => {
+                self.started = true;
+                IutReport::Started
+            }
+            (IutCommand::Start | IutCommand::Fresh, Err(reason)) => IutReport::StartFailed { reason },
+            (IutCommand::Stop, Ok(())) => IutReport::Stopped {
+                status: "the action ended".to_owned(),
+            },
+            (IutCommand::PowerCut, Ok(())) => IutReport::PowerCut,
+            (IutCommand::Stop | IutCommand::PowerCut, Err(reason)) => IutReport::Output {
+                stderr: true,
+                line: format!("[harness] {reason}"),
+            },
+        };
+        self.reports.push_back(report);
+    }
+
+    /// Stops it if it was started here and its manifest says how.
+    pub(super) async fn shut_down(&mut self) -> Vec<String> {
+        self.queue.clear();
+        if self.started && self.actions.iter().any(|(name, _)| name == "stop") {
+            self.queue.push_back(IutCommand::Stop);
+        }
+        let mut remarks = Vec::new();
+        while self.running.is_some() || !self.queue.is_empty() || !self.reports.is_empty() {
+            if let IutReport::Output { line, .. } = self.report().await {
+                remarks.extend(line.strip_prefix("[harness] ").map(str::to_owned));
+            }
+        }
+        remarks
+    }
+}
