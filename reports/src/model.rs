@@ -67,6 +67,9 @@ pub struct IutInfo {
     /// What it claims.
     #[serde(default)]
     pub claims: Vec<String>,
+    /// Defects planted into the embedded device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defects: Vec<String>,
 }
 
 /// How a case ended, in one word.

@@ -4,10 +4,11 @@ use core::sync::atomic::Ordering;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use fotaproof_cases::LoadedCase;
+use fotaproof_net::RecordedFate;
 use fotaproof_reports::model::{FORMAT, IutInfo, RunResults, Totals, exit_code};
 use fotaproof_reports::progress::{Progress as State, ended};
 use fotaproof_reports::{github, json, junit, tap, terminal};
@@ -23,7 +24,19 @@ use crate::{Done, inputs, interrupt, print};
 /// Columns of a report where no terminal tells.
 const WIDTH: usize = 100;
 
+/// What a run left.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) results: RunResults,
+    pub(crate) folder: Option<PathBuf>,
+}
+
 pub(crate) fn run(args: &RunArgs) -> Done {
+    run_with(args, None).map(|ran| ran.code)
+}
+
+/// Runs, with the fates of an earlier run where there are any.
+pub(crate) fn run_with(args: &RunArgs, replay: Option<Arc<Vec<RecordedFate>>>) -> Result<Ran, Failure> {
     if args.speed < 1.0 || !args.speed.is_finite() {
         return Err(Failure::Usage("--speed takes a number of at least 1".to_owned()));
     }
@@ -44,6 +57,8 @@ pub(crate) fn run(args: &RunArgs) -> Done {
             strict: args.strict,
             capture: folder.is_some(),
             speed: args.speed,
+            record: folder.is_some(),
+            replay,
         },
         jobs: args.jobs.unwrap_or_else(|| {
             if iut.is_embedded() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
@@ -69,7 +84,11 @@ pub(crate) fn run(args: &RunArgs) -> Done {
     if let Some(folder) = &folder {
         write_files(folder, &results, &place)?;
     }
-    Ok(results.exit_code)
+    Ok(Ran {
+        code: results.exit_code,
+        results,
+        folder,
+    })
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a plain fact of the run")]
@@ -99,6 +118,7 @@ fn results(
             version: iut.version.clone(),
             manifest: iut.manifest_file.clone(),
             claims: iut.claims.list(),
+            defects: args.defect.clone(),
         },
         network: network.to_owned(),
         seed: args.seed,

@@ -300,7 +300,9 @@ impl FromStr for Defect {
     type Err = UnknownDefect;
 
     fn from_str(text: &str) -> Result<Self, UnknownDefect> {
-        Self::all().find(|defect| defect.name() == text).ok_or_else(|| UnknownDefect(text.to_owned()))
+        Self::all()
+            .find(|defect| defect.name() == text)
+            .ok_or_else(|| UnknownDefect(text.to_owned()))
     }
 }
 
@@ -312,7 +314,9 @@ impl serde::Serialize for Defect {
 
 impl<'de> serde::Deserialize<'de> for Defect {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -342,7 +346,9 @@ pub(crate) fn apply(defects: &BTreeSet<Defect>, quirks: &mut Quirks) {
         match defect {
             Defect::RetransmitNewMid => quirks.retransmit_new_mid = true,
             Defect::RetransmitNewToken => quirks.retransmit_new_token = true,
-            Defect::RetransmitTooEarly | Defect::Fixed500msTimer => quirks.retransmit_early = Some(Duration::from_millis(500)),
+            Defect::RetransmitTooEarly | Defect::Fixed500msTimer => {
+                quirks.retransmit_early = Some(Duration::from_millis(500));
+            }
             Defect::NoRetransmission | Defect::NotifyGivesUp => quirks.no_retransmission = true,
             Defect::BurstResets => quirks.gives_up_after = Some(1),
             Defect::ResendIgnored => quirks.duplicates = Duplicates::Drop,
@@ -404,8 +410,17 @@ mod tests {
         assert_eq!(names.len(), Defect::all().count());
         for defect in Defect::all() {
             assert_eq!(defect.to_string().parse(), Ok(defect));
-            assert!(defect.name().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), "{defect}");
-            assert!(defect.summary().ends_with('.') && defect.summary().len() > 20, "{defect}");
+            assert!(
+                defect
+                    .name()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{defect}"
+            );
+            assert!(
+                defect.summary().ends_with('.') && defect.summary().len() > 20,
+                "{defect}"
+            );
         }
         assert!("valid".parse::<Defect>().is_err());
     }
@@ -414,18 +429,56 @@ mod tests {
     fn the_set_holds_each_alone() {
         for defect in Defect::all() {
             let set: DefectSet = [defect].into_iter().collect();
-            assert!(Defect::all().all(|other| set.has(other) == (other == defect)), "{defect}");
+            assert!(
+                Defect::all().all(|other| set.has(other) == (other == defect)),
+                "{defect}"
+            );
         }
     }
 
     #[test]
     fn the_first_forty_cases_have_their_defects() {
         let first = [
-            "reg-lists-security", "retransmit-new-mid", "read-lists-package", "state-writable", "success-without-install", "nul-is-package", "package-cut-at-128", "ack-wrong-num",
-            "resend-ignored", "gap-acknowledged", "orphan-last-accepted", "restart-is-duplicate", "execute-twice", "uri-accepted-no-get", "query-dropped", "small-szx-ignored",
-            "etag-change-ignored", "separate-not-acked", "silent-stall", "execute-in-idle", "empty-uri-downloads", "nul-half-reset", "second-download-started", "nul-keeps-image",
-            "execute-in-updating", "result-1-in-updating", "flash-full-is-8", "result-wiped", "failed-install-silent", "cancel-is-result-0", "defer-never-ends", "stuck-in-updating",
-            "downloaded-not-notified", "rst-ignored", "answer-too-big", "no-dedup", "burst-resets", "blackout-locks-up", "ping-gets-ack", "option-overrun-read",
+            "reg-lists-security",
+            "retransmit-new-mid",
+            "read-lists-package",
+            "state-writable",
+            "success-without-install",
+            "nul-is-package",
+            "package-cut-at-128",
+            "ack-wrong-num",
+            "resend-ignored",
+            "gap-acknowledged",
+            "orphan-last-accepted",
+            "restart-is-duplicate",
+            "execute-twice",
+            "uri-accepted-no-get",
+            "query-dropped",
+            "small-szx-ignored",
+            "etag-change-ignored",
+            "separate-not-acked",
+            "silent-stall",
+            "execute-in-idle",
+            "empty-uri-downloads",
+            "nul-half-reset",
+            "second-download-started",
+            "nul-keeps-image",
+            "execute-in-updating",
+            "result-1-in-updating",
+            "flash-full-is-8",
+            "result-wiped",
+            "failed-install-silent",
+            "cancel-is-result-0",
+            "defer-never-ends",
+            "stuck-in-updating",
+            "downloaded-not-notified",
+            "rst-ignored",
+            "answer-too-big",
+            "no-dedup",
+            "burst-resets",
+            "blackout-locks-up",
+            "ping-gets-ack",
+            "option-overrun-read",
         ];
         assert_eq!(first.len(), 40);
         assert!(first.iter().all(|name| name.parse::<Defect>().is_ok()));

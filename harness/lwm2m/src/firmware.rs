@@ -31,7 +31,9 @@ impl State {
 
     /// From the value of the resource.
     pub fn from_value(value: i64) -> Option<Self> {
-        [Self::Idle, Self::Downloading, Self::Downloaded, Self::Updating].into_iter().find(|state| state.value() == value)
+        [Self::Idle, Self::Downloading, Self::Downloaded, Self::Updating]
+            .into_iter()
+            .find(|state| state.value() == value)
     }
 }
 
@@ -101,7 +103,9 @@ impl UpdateResult {
 
     /// From the value of the resource.
     pub fn from_value(value: i64) -> Option<Self> {
-        usize::try_from(value).ok().and_then(|index| Self::ALL.get(index).copied())
+        usize::try_from(value)
+            .ok()
+            .and_then(|index| Self::ALL.get(index).copied())
     }
 }
 
@@ -185,7 +189,9 @@ impl Firmware {
             (Idle | Downloading, Trigger::DownloadFailed(result)) => to(Idle, result),
             (Downloaded, Trigger::Execute) => to(Updating, UpdateResult::Initial),
             (Downloaded, Trigger::Defer) if version >= Version::V1_1 => to(Downloaded, UpdateResult::Deferred),
-            (Downloading | Downloaded, Trigger::Cancel) if version >= Version::V1_1 => to(Idle, UpdateResult::Cancelled),
+            (Downloading | Downloaded, Trigger::Cancel) if version >= Version::V1_1 => {
+                to(Idle, UpdateResult::Cancelled)
+            }
             (Updating, Trigger::Installed) => to(Idle, UpdateResult::Success),
             (Updating, Trigger::InstallFailed) => to(Downloaded, UpdateResult::Failed),
             (Updating, Trigger::PackageRejected(result)) => to(Idle, result),
@@ -197,7 +203,8 @@ impl Firmware {
     pub fn is_allowed(self, version: Version) -> bool {
         match self.state {
             State::Idle => {
-                self.result != UpdateResult::Deferred && (version >= Version::V1_1 || self.result.value() <= UpdateResult::UnsupportedProtocol.value())
+                self.result != UpdateResult::Deferred
+                    && (version >= Version::V1_1 || self.result.value() <= UpdateResult::UnsupportedProtocol.value())
             }
             State::Downloading | State::Updating => self.result == UpdateResult::Initial,
             State::Downloaded => match self.result {
@@ -255,7 +262,16 @@ mod tests {
     fn arrows_lead_to_allowed_pairs_only() {
         for version in VERSIONS {
             for state in STATES {
-                for trigger in [Trigger::Start, Trigger::Reset, Trigger::Complete, Trigger::Execute, Trigger::Defer, Trigger::Cancel, Trigger::Installed, Trigger::InstallFailed] {
+                for trigger in [
+                    Trigger::Start,
+                    Trigger::Reset,
+                    Trigger::Complete,
+                    Trigger::Execute,
+                    Trigger::Defer,
+                    Trigger::Cancel,
+                    Trigger::Installed,
+                    Trigger::InstallFailed,
+                ] {
                     if let Ok(to) = Firmware::new(state, UpdateResult::Initial).after(version, trigger) {
                         assert!(to.is_allowed(version), "{version} {state} {trigger:?} > {to}");
                     }
@@ -268,8 +284,20 @@ mod tests {
     fn pairs_of_the_versions_differ_in_10_and_11() {
         let pair = |state, result| Firmware::new(state, UpdateResult::from_value(result).unwrap());
         assert!(!pair(State::Idle, 10).is_allowed(Version::V1_0) && pair(State::Idle, 10).is_allowed(Version::V1_1));
-        assert!(!pair(State::Downloaded, 11).is_allowed(Version::V1_0) && pair(State::Downloaded, 11).is_allowed(Version::V1_1));
-        assert!(VERSIONS.iter().all(|version| !pair(State::Idle, 11).is_allowed(*version) && !pair(State::Updating, 1).is_allowed(*version)));
-        assert_eq!((UpdateResult::from_value(12), UpdateResult::from_value(-1), State::from_value(4)), (None, None, None));
+        assert!(
+            !pair(State::Downloaded, 11).is_allowed(Version::V1_0)
+                && pair(State::Downloaded, 11).is_allowed(Version::V1_1)
+        );
+        assert!(VERSIONS.iter().all(
+            |version| !pair(State::Idle, 11).is_allowed(*version) && !pair(State::Updating, 1).is_allowed(*version)
+        ));
+        assert_eq!(
+            (
+                UpdateResult::from_value(12),
+                UpdateResult::from_value(-1),
+                State::from_value(4)
+            ),
+            (None, None, None)
+        );
     }
 }

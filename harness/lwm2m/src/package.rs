@@ -197,7 +197,11 @@ impl PackageKind {
         Self::FailBoot,
         Self::BadAtInstall,
         Self::SlowInstall(10),
-        Self::SlowFlash { erase: 5000, write: 0, tenth: 0 },
+        Self::SlowFlash {
+            erase: 5000,
+            write: 0,
+            tenth: 0,
+        },
         Self::Defer,
         Self::Older,
         Self::Unsigned,
@@ -255,7 +259,11 @@ impl fmt::Display for PackageKind {
         f.write_str(self.name())?;
         match self {
             Self::SlowInstall(seconds) => write!(f, ":{seconds}"),
-            Self::SlowFlash { erase, write: 0, tenth: 0 } => write!(f, ":{erase}"),
+            Self::SlowFlash {
+                erase,
+                write: 0,
+                tenth: 0,
+            } => write!(f, ":{erase}"),
             Self::SlowFlash { erase, write, tenth: 0 } => write!(f, ":{erase}:{write}"),
             Self::SlowFlash { erase, write, tenth } => write!(f, ":{erase}:{write}:{tenth}"),
             _ => Ok(()),
@@ -270,12 +278,22 @@ impl FromStr for PackageKind {
         let unknown = || BuildError::UnknownKind(text.to_owned());
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
-        let figures = parts.map(str::parse).collect::<Result<Vec<u32>, _>>().map_err(|_| unknown())?;
-        let kind = Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown)?;
+        let figures = parts
+            .map(str::parse)
+            .collect::<Result<Vec<u32>, _>>()
+            .map_err(|_| unknown())?;
+        let kind = Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(unknown)?;
         match (kind, figures.as_slice()) {
             (kind, []) => Ok(kind),
             (Self::SlowInstall(_), &[seconds]) => Ok(Self::SlowInstall(seconds)),
-            (Self::SlowFlash { .. }, &[erase]) => Ok(Self::SlowFlash { erase, write: 0, tenth: 0 }),
+            (Self::SlowFlash { .. }, &[erase]) => Ok(Self::SlowFlash {
+                erase,
+                write: 0,
+                tenth: 0,
+            }),
             (Self::SlowFlash { .. }, &[erase, write]) => Ok(Self::SlowFlash { erase, write, tenth: 0 }),
             (Self::SlowFlash { .. }, &[erase, write, tenth]) => Ok(Self::SlowFlash { erase, write, tenth }),
             _ => Err(unknown()),
@@ -296,10 +314,17 @@ impl Header {
                 "fail-boot" => effects.fail_boot = true,
                 "bad-at-install" => effects.bad_at_install = true,
                 "defer" => effects.defer = true,
-                "slow-install" => effects.install_time = argument.parse().ok().map(|seconds: u32| Duration::from_secs(seconds.into())),
+                "slow-install" => {
+                    effects.install_time = argument
+                        .parse()
+                        .ok()
+                        .map(|seconds: u32| Duration::from_secs(seconds.into()));
+                }
                 "drop-object" => effects.dropped_objects.extend(argument.parse::<u16>()),
                 "slow-flash" => {
-                    let mut figures = argument.split(':').map(|figure| Duration::from_millis(figure.parse::<u32>().unwrap_or(0).into()));
+                    let mut figures = argument
+                        .split(':')
+                        .map(|figure| Duration::from_millis(figure.parse::<u32>().unwrap_or(0).into()));
                     effects.erase = figures.next().unwrap_or_default();
                     effects.write = figures.next().unwrap_or_default();
                     effects.tenth = figures.next();
@@ -316,7 +341,13 @@ impl Header {
     }
 
     fn signed_form(&self) -> Vec<u8> {
-        Self { sha256: String::new(), crc32: 0, signature: None, ..self.clone() }.canonical()
+        Self {
+            sha256: String::new(),
+            crc32: 0,
+            signature: None,
+            ..self.clone()
+        }
+        .canonical()
     }
 }
 
@@ -340,19 +371,26 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Parsed>, PackageError> {
     if let Some(at) = rest[..known].iter().zip(MAGIC).position(|(have, want)| have != want) {
         return Err(PackageError::Magic(start + at));
     }
-    let Some((length, rest)) = rest[known..].split_first_chunk::<4>() else { return Ok(None) };
+    let Some((length, rest)) = rest[known..].split_first_chunk::<4>() else {
+        return Ok(None);
+    };
     let length = u32::from_be_bytes(*length) as usize;
     let at = start + MAGIC.len() + 4;
     if length > HEADER_LIMIT {
         return Err(PackageError::Header(at - 4));
     }
-    let Some(text) = rest.get(..length) else { return Ok(None) };
+    let Some(text) = rest.get(..length) else {
+        return Ok(None);
+    };
     let used = text.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
     let header: Header = serde_json::from_slice(&text[..used]).map_err(|_| PackageError::Header(at))?;
     if header.canonical() != text[..used] {
         return Err(PackageError::Header(at));
     }
-    Ok(Some(Parsed { header, body: at + length }))
+    Ok(Some(Parsed {
+        header,
+        body: at + length,
+    }))
 }
 
 /// Checks a whole package: form, length, checksum, digest, and the signature where there is one.
@@ -362,7 +400,10 @@ pub fn verify(bytes: &[u8]) -> Result<Header, PackageError> {
         return Err(PackageError::Length { have, stated: 0 });
     };
     if header.size != have {
-        return Err(PackageError::Length { have, stated: header.size });
+        return Err(PackageError::Length {
+            have,
+            stated: header.size,
+        });
     }
     let form = header.signed_form();
     let (checksum, digest) = sums(&form, &bytes[body..]);
@@ -373,8 +414,12 @@ pub fn verify(bytes: &[u8]) -> Result<Header, PackageError> {
         return Err(PackageError::Digest);
     }
     if let Some(signature) = &header.signature {
-        let signature = unhex(signature).and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok()).ok_or(PackageError::Signature)?;
-        verifying_key().verify(&digest, &signature).map_err(|_| PackageError::Signature)?;
+        let signature = unhex(signature)
+            .and_then(|bytes| ed25519_dalek::Signature::from_slice(&bytes).ok())
+            .ok_or(PackageError::Signature)?;
+        verifying_key()
+            .verify(&digest, &signature)
+            .map_err(|_| PackageError::Signature)?;
     }
     Ok(header)
 }
@@ -385,10 +430,20 @@ pub fn least_size(kind: PackageKind, version: &str, model: &str) -> usize {
 }
 
 /// Makes a package of exactly `total_size` bytes; the same arguments give the same bytes.
-pub fn build(kind: PackageKind, version: &str, model: &str, total_size: usize, seed: u64) -> Result<Vec<u8>, BuildError> {
+pub fn build(
+    kind: PackageKind,
+    version: &str,
+    model: &str,
+    total_size: usize,
+    seed: u64,
+) -> Result<Vec<u8>, BuildError> {
     let least = least_size(kind, version, model);
     if total_size < least {
-        return Err(BuildError::TooSmall { kind, least, asked: total_size });
+        return Err(BuildError::TooSmall {
+            kind,
+            least,
+            asked: total_size,
+        });
     }
     let preamble = usize::from(kind == PackageKind::Binary);
     let mut header = template(kind, version, model, total_size as u64);
@@ -421,7 +476,11 @@ pub fn build(kind: PackageKind, version: &str, model: &str, total_size: usize, s
     let text = header.canonical();
     let magic_at = preamble;
     let text_at = magic_at + MAGIC.len() + 4;
-    package[magic_at..magic_at + MAGIC.len()].copy_from_slice(if kind == PackageKind::WrongType { b"OTHERPKG" } else { MAGIC });
+    package[magic_at..magic_at + MAGIC.len()].copy_from_slice(if kind == PackageKind::WrongType {
+        b"OTHERPKG"
+    } else {
+        MAGIC
+    });
     package[magic_at + MAGIC.len()..text_at].copy_from_slice(&((body_at - text_at) as u32).to_be_bytes());
     package[text_at..body_at].fill(b' ');
     package[text_at..text_at + text.len()].copy_from_slice(&text);
@@ -436,11 +495,13 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String has no way to fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String has no way to fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// The public half of the published test key.
@@ -457,20 +518,30 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
 }
 
 fn sums(form: &[u8], body: &[u8]) -> (u32, [u8; 32]) {
     let mut checksum = CRC.digest();
     checksum.update(form);
     checksum.update(body);
-    (checksum.finalize(), Sha256::new().chain_update(form).chain_update(body).finalize().into())
+    (
+        checksum.finalize(),
+        Sha256::new().chain_update(form).chain_update(body).finalize().into(),
+    )
 }
 
 /// A header whose variable parts have their greatest length, so that the frame's length is known before the sums are.
 fn template(kind: PackageKind, version: &str, model: &str, size: u64) -> Header {
     Header {
-        model: if kind == PackageKind::OtherModel { format!("not-{model}") } else { model.to_owned() },
+        model: if kind == PackageKind::OtherModel {
+            format!("not-{model}")
+        } else {
+            model.to_owned()
+        },
         version: kind.version(version).to_owned(),
         size,
         directives: kind.directives(),
@@ -516,7 +587,14 @@ mod tests {
         for kind in PackageKind::ALL {
             let least = least_size(kind, "2.0.0", "model-a");
             assert!(build(kind, "2.0.0", "model-a", least, 1).is_ok(), "{kind}");
-            assert_eq!(build(kind, "2.0.0", "model-a", least - 1, 1), Err(BuildError::TooSmall { kind, least, asked: least - 1 }));
+            assert_eq!(
+                build(kind, "2.0.0", "model-a", least - 1, 1),
+                Err(BuildError::TooSmall {
+                    kind,
+                    least,
+                    asked: least - 1
+                })
+            );
         }
         assert!(least_size(PackageKind::Valid, "2.0.0", "model-a") < 500);
     }
@@ -536,11 +614,22 @@ mod tests {
 
     #[test]
     fn the_header_is_known_as_soon_as_its_last_byte_is_there() {
-        let package = built(PackageKind::SlowFlash { erase: 10, write: 20, tenth: 30 });
+        let package = built(PackageKind::SlowFlash {
+            erase: 10,
+            write: 20,
+            tenth: 30,
+        });
         let body = parse(&package).unwrap().unwrap().body;
         assert_eq!(parse(&package[..body - 1]), Ok(None));
         let effects = parse(&package[..body]).unwrap().unwrap().header.effects();
-        assert_eq!((effects.erase.as_millis(), effects.write.as_millis(), effects.tenth.unwrap().as_millis()), (10, 20, 30));
+        assert_eq!(
+            (
+                effects.erase.as_millis(),
+                effects.write.as_millis(),
+                effects.tenth.unwrap().as_millis()
+            ),
+            (10, 20, 30)
+        );
         assert_eq!(parse(b"A"), Err(PackageError::Magic(0)));
         assert_eq!(parse(b"F"), Ok(None));
         assert_eq!(parse(&[0; 16]), Err(PackageError::Magic(15)));
@@ -550,11 +639,17 @@ mod tests {
     fn kinds_read_back_from_their_names() {
         for kind in PackageKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
-            assert_eq!(kind.name().parse::<PackageKind>().map(PackageKind::name), Ok(kind.name()));
+            assert_eq!(
+                kind.name().parse::<PackageKind>().map(PackageKind::name),
+                Ok(kind.name())
+            );
         }
         assert_eq!("slow-install:42".parse(), Ok(PackageKind::SlowInstall(42)));
         for wrong in ["", "Valid", "valid:1", "slow-install:x", "slow-flash:1:2:3:4"] {
-            assert_eq!(wrong.parse::<PackageKind>(), Err(BuildError::UnknownKind(wrong.to_owned())));
+            assert_eq!(
+                wrong.parse::<PackageKind>(),
+                Err(BuildError::UnknownKind(wrong.to_owned()))
+            );
         }
     }
 

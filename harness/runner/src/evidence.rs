@@ -115,7 +115,8 @@ impl Evidence {
         match &event.kind {
             // whole packets stand in the capture and as datagrams in the journal
             EventKind::Packet(packet) if packet.fragment.is_none() && !packet.altered => return,
-            EventKind::Iut(IutEvent::Output { line, .. }) => self.output(line),
+            // a process's output is kept by the driver that reads it
+            EventKind::Iut(IutEvent::Output { line, .. }) if !self.at_once => self.output(line),
             _ => {}
         }
         write_line(event, &mut self.buffer);

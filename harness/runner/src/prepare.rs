@@ -48,6 +48,10 @@ pub struct CaseOptions {
     pub capture: bool,
     /// Factor of the IUT's clock.
     pub speed: f64,
+    /// Whether the fate of every packet of a real run is kept.
+    pub record: bool,
+    /// The fates of an earlier run, for its replay.
+    pub replay: Option<Arc<Vec<fotaproof_net::RecordedFate>>>,
 }
 
 impl Default for CaseOptions {
@@ -58,6 +62,8 @@ impl Default for CaseOptions {
             strict: false,
             capture: false,
             speed: 1.0,
+            record: false,
+            replay: None,
         }
     }
 }
@@ -185,6 +191,8 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         },
         packets: options.capture,
         controls_iut: controls,
+        record_fates: real && options.record,
+        replay: options.replay.clone(),
     })
 }
 

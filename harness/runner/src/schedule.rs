@@ -1,14 +1,26 @@
-//! Scheduling of real IUTs.
+//! Cases on a real IUT: the sanity case first and last, the others in between, several at once.
 
-use core::sync::atomic::AtomicBool;
-use std::sync::Mutex;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use fotaproof_cases::LoadedCase;
-use fotaproof_reports::model::CaseResult;
+use fotaproof_cases::manifest::Manifest;
+use fotaproof_reports::model::{CaseResult, Verdict as Shown};
 
+use crate::evidence::{EvidenceError, file_name};
 use crate::expected::Expectations;
 use crate::iut::Iut;
-use crate::run::{Progress, RunError, RunOptions};
+use crate::prepare::session_config;
+use crate::real::{self, Interrupt, RealCase};
+use crate::run::{Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared};
+
+/// Lifetime in seconds when neither the case nor the manifest says one.
+const LIFETIME: u32 = 86_400;
+/// How often the flag of an interrupt is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Everything a schedule works with.
 pub(crate) struct Schedule<'a> {
@@ -23,8 +35,241 @@ pub(crate) struct Schedule<'a> {
 }
 
 /// Runs all cases; gives why it ended early.
-pub(crate) fn run_all(schedule: &Schedule<'_>, _error: &Mutex<Option<RunError>>) -> Option<String> {
-    let _ = (schedule.iut, schedule.cases, schedule.options, schedule.stop, schedule.interrupt);
-    let _ = (schedule.expectations, schedule.results, schedule.progress);
-    Some("not yet".to_owned())
+pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) -> Option<String> {
+    let (manifest, folder) = schedule.iut.manifest.as_ref()?;
+    let scratch = match &schedule.options.folder {
+        Some(folder) => Scratch::Kept(folder.join("iut")),
+        None => match tempfile::tempdir() {
+            Ok(folder) => Scratch::Temporary(folder),
+            Err(failed) => {
+                lock(error).get_or_insert(RunError::Runtime(failed));
+                return Some("no temporary folder".to_owned());
+            }
+        },
+    };
+    let place = Place {
+        manifest,
+        folder,
+        scratch: scratch.path(),
+    };
+    if let Err(why) = ready(schedule, &place) {
+        return Some(why);
+    }
+    let sanity = schedule.cases.iter().position(is_sanity);
+    if let Some(i) = sanity {
+        one(schedule, &place, i, error);
+        if let Some(why) = unfit(schedule, i) {
+            return Some(format!("the IUT is not fit to be tested: {why}"));
+        }
+    }
+    let rest: Vec<usize> = (0..schedule.cases.len()).filter(|i| Some(*i) != sanity).collect();
+    let bound = manifest.instances.map_or(usize::MAX, usize::from);
+    let jobs = schedule.options.jobs.clamp(1, rest.len().max(1)).min(bound.max(1));
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        loop {
+            if schedule.stop.load(Ordering::Relaxed) || schedule.interrupt.load(Ordering::Relaxed) {
+                return;
+            }
+            let Some(i) = rest.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            one(schedule, &place, *i, error);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(worker);
+        }
+    });
+    let ended = schedule.stop.load(Ordering::Relaxed) || schedule.interrupt.load(Ordering::Relaxed);
+    if let Some(i) = sanity.filter(|_| !ended && !rest.is_empty()) {
+        // the first result stands unless the IUT or its environment broke on the way
+        let first = lock(&schedule.results[i]).clone();
+        one(schedule, &place, i, error);
+        if let Some(why) = unfit(schedule, i) {
+            return Some(format!("the sanity case passed at first and does not any more: {why}"));
+        }
+        *lock(&schedule.results[i]) = first;
+    }
+    None
+}
+
+/// Where the instances live.
+struct Place<'a> {
+    manifest: &'a Arc<Manifest>,
+    folder: &'a Path,
+    scratch: &'a Path,
+}
+
+enum Scratch {
+    Kept(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Scratch {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Why no further case makes sense after the sanity case.
+fn unfit(schedule: &Schedule<'_>, i: usize) -> Option<String> {
+    let result = lock(&schedule.results[i]);
+    let result = result.as_ref()?;
+    match result.verdict {
+        Shown::Pass | Shown::NotApplicable | Shown::NotRun => None,
+        _ if result.expected_failure.is_some() => None,
+        verdict => Some(format!("{}: {}", verdict.word(), result.reason)),
+    }
+}
+
+/// A runtime for one case and the task that carries an interrupt into it.
+fn drive<T>(interrupt: &AtomicBool, work: impl AsyncFnOnce(Interrupt) -> T) -> Result<T, std::io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let (handle, signal) = real::interrupt();
+        let watch = async {
+            loop {
+                if interrupt.load(Ordering::Relaxed) {
+                    handle.interrupt();
+                    core::future::pending::<()>().await;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            done = work(signal) => done,
+            () = watch => unreachable!("the watch never ends"),
+        }
+    });
+    // a name that is still being resolved must not hold the run
+    runtime.shutdown_timeout(Duration::from_millis(10));
+    Ok(done)
+}
+
+/// Prepares the IUT, once a run.
+fn ready(schedule: &Schedule<'_>, place: &Place<'_>) -> Result<(), String> {
+    let root = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    drive(schedule.interrupt, async |interrupt| {
+        real::prepare(place.manifest, place.folder, &root, interrupt).await
+    })
+    .map_err(|error| error.to_string())?
+    .map(|_| ())
+    .map_err(|error| error.to_string())
+}
+
+fn one(schedule: &Schedule<'_>, place: &Place<'_>, i: usize, error: &Mutex<Option<RunError>>) {
+    let case = &schedule.cases[i];
+    let id = case.full_id();
+    (schedule.progress)(Progress::Started { id: &id });
+    let result = match case_result(schedule, place, i) {
+        Ok(result) => result,
+        Err(failed) => {
+            schedule.stop.store(true, Ordering::Relaxed);
+            let reason = failed.to_string();
+            lock(error).get_or_insert(failed);
+            CaseResult {
+                verdict: Shown::Error,
+                reason,
+                ..described(case, schedule.options)
+            }
+        }
+    };
+    let failed = matches!(result.verdict, Shown::Fail | Shown::Error) && result.expected_failure.is_none();
+    if schedule.options.fail_fast && failed {
+        schedule.stop.store(true, Ordering::Relaxed);
+    }
+    (schedule.progress)(Progress::Ended { result: &result });
+    *lock(&schedule.results[i]) = Some(result);
+}
+
+/// An endpoint name that tells the case and is short enough for every client.
+fn endpoint(manifest: &Manifest, case: &LoadedCase, instance: usize) -> String {
+    match &manifest.endpoint {
+        Some(name) => name.replace("{case}", &case.id.replace('.', "-")).replace("{instance}", &instance.to_string()),
+        None => {
+            let short: String = case.id.replace('.', "-").chars().take(32).collect();
+            format!("fp{instance}-{short}")
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a case took by the clock on the wall is reported")]
+fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<CaseResult, RunError> {
+    let (case, options) = (&schedule.cases[i], schedule.options);
+    let begun = Instant::now();
+    let config = match session_config(case, schedule.iut, &options.case) {
+        Ok(config) => config,
+        Err(why) => return Ok(unprepared(case, options, &why)),
+    };
+    let id = case.full_id();
+    let name = file_name(&id);
+    let folder = place.scratch.join(&name);
+    let mut evidence = open_evidence(&config, options, true)?;
+    let output = match &options.folder {
+        Some(run) => run.join("cases").join(format!("{name}.output.log")),
+        None => place.scratch.join(format!("{name}.output.log")),
+    };
+    let own = case.case.iut.as_ref().and_then(|iut| iut.lifetime);
+    let real_case = RealCase {
+        config,
+        manifest: place.manifest.clone(),
+        manifest_folder: place.folder.to_path_buf(),
+        root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+        folder: folder.clone(),
+        output: output.clone(),
+        instance: u32::try_from(i).unwrap_or(u32::MAX),
+        speed: options.case.speed,
+        lifetime: own
+            .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX))
+            .or(place.manifest.lifetime)
+            .unwrap_or(LIFETIME),
+        endpoint: endpoint(place.manifest, case, i),
+    };
+    let outcome = drive(schedule.interrupt, async |interrupt| {
+        let mut sink = |event: &Arc<fotaproof_trace::Event>| {
+            if let Some(evidence) = &mut evidence {
+                evidence.on_event(event);
+            }
+        };
+        real::run_case(real_case, &mut sink, interrupt).await
+    })
+    .map_err(RunError::Runtime)?;
+    if let Some(run) = &options.folder
+        && !outcome.fates.is_empty()
+    {
+        write_fates(&run.join("cases").join(format!("{name}.fates.json")), &outcome.fates)?;
+    }
+    let mut result = judged(case, options, &outcome, evidence.as_ref(), schedule.expectations);
+    result.evidence = evidence_of(&id, options, output.exists());
+    if let Some(evidence) = evidence {
+        evidence.finish()?;
+    }
+    if result.verdict == Shown::Pass {
+        // the state of an IUT that passed says nothing more
+        if let Err(error) = std::fs::remove_dir_all(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(RunError::Evidence(EvidenceError { path: folder, source: error }));
+        }
+    }
+    result.wall_ms = begun.elapsed().as_secs_f64() * 1e3;
+    Ok(result)
+}
+
+/// Keeps what the link did to each packet, for `replay`.
+fn write_fates(path: &Path, fates: &[fotaproof_net::RecordedFate]) -> Result<(), EvidenceError> {
+    serde_json::to_vec(fates)
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| std::fs::write(path, bytes))
+        .map_err(|source| EvidenceError {
+            path: path.to_path_buf(),
+            source,
+        })
 }

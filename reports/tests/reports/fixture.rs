@@ -187,6 +187,7 @@ pub(crate) fn rich() -> RunResults {
         seconds: 4.75,
         iut: IutInfo {
             name: "acme-modem".into(),
+            defects: Vec::new(),
             role: "client".into(),
             version: Some("2.12.3".into()),
             manifest: Some("acme.yaml".into()),

@@ -37,8 +37,12 @@ impl FromStr for Version {
     type Err = ParseVersionError;
 
     fn from_str(text: &str) -> Result<Self, ParseVersionError> {
-        let parts = text.split_once('.').and_then(|(major, minor)| Some(Self(major.parse().ok()?, minor.parse().ok()?)));
-        parts.filter(|version| version.to_string() == text).ok_or_else(|| ParseVersionError(text.to_owned()))
+        let parts = text
+            .split_once('.')
+            .and_then(|(major, minor)| Some(Self(major.parse().ok()?, minor.parse().ok()?)));
+        parts
+            .filter(|version| version.to_string() == text)
+            .ok_or_else(|| ParseVersionError(text.to_owned()))
     }
 }
 
@@ -50,7 +54,9 @@ impl Serialize for Version {
 
 impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -157,7 +163,9 @@ pub fn object(id: u16, version: Version) -> Option<Object> {
 
 /// Every version of every object that is defined here.
 pub fn objects() -> impl Iterator<Item = Object> {
-    tables::OBJECTS.iter().flat_map(|row| (0..=row.newest.1).filter_map(|minor| object(row.id, Version(1, minor))))
+    tables::OBJECTS
+        .iter()
+        .flat_map(|row| (0..=row.newest.1).filter_map(|minor| object(row.id, Version(1, minor))))
 }
 
 /// Which version of each object a client has: the defaults of its enabler, with exceptions.
@@ -172,7 +180,10 @@ pub struct Versions {
 impl Versions {
     /// The defaults of an enabler version.
     pub fn of(lwm2m: Version) -> Self {
-        Self { lwm2m, announced: BTreeMap::new() }
+        Self {
+            lwm2m,
+            announced: BTreeMap::new(),
+        }
     }
 
     /// With another version of one object, as a `ver` attribute announces it.
@@ -184,7 +195,10 @@ impl Versions {
 
     /// The version of an object.
     pub fn object(&self, id: u16) -> Version {
-        self.announced.get(&id).copied().unwrap_or_else(|| default_version(self.lwm2m, id))
+        self.announced
+            .get(&id)
+            .copied()
+            .unwrap_or_else(|| default_version(self.lwm2m, id))
     }
 }
 
@@ -217,10 +231,14 @@ mod tests {
 
     #[test]
     fn the_firmware_object_grows_with_its_version() {
-        let counts = [Version::V1_0, Version::V1_1, Version::V1_2].map(|version| object(5, version).unwrap().resources().count());
+        let counts = [Version::V1_0, Version::V1_1, Version::V1_2]
+            .map(|version| object(5, version).unwrap().resources().count());
         assert_eq!(counts, [9, 13, 14]);
         let result = |version| object(5, version).unwrap().resource(5).unwrap().range;
-        assert_eq!((result(Version::V1_0), result(Version::V1_1)), (Some((0, 9)), Some((0, 11))));
+        assert_eq!(
+            (result(Version::V1_0), result(Version::V1_1)),
+            (Some((0, 9)), Some((0, 11)))
+        );
         assert_eq!(object(5, Version::V1_2).unwrap().resource(4), None);
         assert_eq!(object(5, Version(1, 3)), None);
     }
@@ -229,8 +247,19 @@ mod tests {
     fn ids_are_unique_in_each_version() {
         for object in objects() {
             let ids: Vec<u16> = object.resources().map(|resource| resource.id).collect();
-            assert!(ids.is_sorted_by(|a, b| a < b), "/{} {}: {ids:?}", object.id, object.version);
-            assert!(object.resources().all(|resource| resource.value_type.is_none() == resource.access.execute), "/{}", object.id);
+            assert!(
+                ids.is_sorted_by(|a, b| a < b),
+                "/{} {}: {ids:?}",
+                object.id,
+                object.version
+            );
+            assert!(
+                object
+                    .resources()
+                    .all(|resource| resource.value_type.is_none() == resource.access.execute),
+                "/{}",
+                object.id
+            );
         }
     }
 
@@ -239,8 +268,14 @@ mod tests {
         let defer = LwPath::resource(5, 0, 13);
         let versions = Versions::of(Version::V1_1);
         assert_eq!(resource_type(&defer, &versions), None);
-        assert_eq!(resource_type(&defer, &versions.with(5, Version::V1_1)), Some(ValueType::Unsigned));
-        assert_eq!(resource_type(&LwPath::from([5, 0, 8, 1]), &Versions::of(Version::V1_0)), Some(ValueType::Integer));
+        assert_eq!(
+            resource_type(&defer, &versions.with(5, Version::V1_1)),
+            Some(ValueType::Unsigned)
+        );
+        assert_eq!(
+            resource_type(&LwPath::from([5, 0, 8, 1]), &Versions::of(Version::V1_0)),
+            Some(ValueType::Integer)
+        );
         assert_eq!(resource_type(&LwPath::from([5, 0]), &Versions::of(Version::V1_2)), None);
     }
 

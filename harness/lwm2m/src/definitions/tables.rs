@@ -2,16 +2,34 @@
 
 use fotaproof_wire::ValueType::{self, Boolean, Float, Integer, ObjectLink, Opaque, String, Time, Unsigned};
 
-use super::{Access, Row, Resource, Version};
+use super::{Access, Resource, Row, Version};
 
-const NONE: Access = Access { read: false, write: false, execute: false };
+const NONE: Access = Access {
+    read: false,
+    write: false,
+    execute: false,
+};
 const R: Access = Access { read: true, ..NONE };
 const W: Access = Access { write: true, ..NONE };
-const RW: Access = Access { read: true, write: true, ..NONE };
+const RW: Access = Access {
+    read: true,
+    write: true,
+    ..NONE
+};
 const E: Access = Access { execute: true, ..NONE };
 
 const fn single(id: u16, name: &'static str, access: Access, value_type: Option<ValueType>) -> Resource {
-    Resource { id, name, access, multiple: false, mandatory: false, value_type, range: None, first: Version(1, 0), last: Version(u8::MAX, u8::MAX) }
+    Resource {
+        id,
+        name,
+        access,
+        multiple: false,
+        mandatory: false,
+        value_type,
+        range: None,
+        first: Version(1, 0),
+        last: Version(u8::MAX, u8::MAX),
+    }
 }
 
 const fn multi(id: u16, name: &'static str, access: Access, value_type: Option<ValueType>) -> Resource {
@@ -42,8 +60,22 @@ impl Resource {
     }
 }
 
-const fn row(id: u16, name: &'static str, multiple: bool, mandatory: bool, minors: u8, resources: &'static [Resource]) -> Row {
-    Row { id, name, multiple, mandatory, newest: Version(1, minors), resources }
+const fn row(
+    id: u16,
+    name: &'static str,
+    multiple: bool,
+    mandatory: bool,
+    minors: u8,
+    resources: &'static [Resource],
+) -> Row {
+    Row {
+        id,
+        name,
+        multiple,
+        mandatory,
+        newest: Version(1, minors),
+        resources,
+    }
 }
 
 /// Objects 0 to 6 and 9.
@@ -59,7 +91,9 @@ pub(super) const OBJECTS: &[Row] = &[
 ];
 
 const O0: &[Resource] = &[
-    single(0, "LwM2M Server URI", NONE, Some(String)).mandatory().range(0, 255),
+    single(0, "LwM2M Server URI", NONE, Some(String))
+        .mandatory()
+        .range(0, 255),
     single(1, "Bootstrap-Server", NONE, Some(Boolean)).mandatory(),
     single(2, "Security Mode", NONE, Some(Integer)).mandatory().range(0, 4),
     single(3, "Public Key or Identity", NONE, Some(Opaque)).mandatory(),
@@ -72,28 +106,63 @@ const O0: &[Resource] = &[
     single(10, "Short Server ID", NONE, Some(Integer)).range(1, 65534),
     single(11, "Client Hold Off Time", NONE, Some(Integer)),
     single(12, "Bootstrap-Server Account Timeout", NONE, Some(Integer)),
-    single(13, "Matching Type", NONE, Some(Unsigned)).range(0, 3).since(1, 1),
+    single(13, "Matching Type", NONE, Some(Unsigned))
+        .range(0, 3)
+        .since(1, 1),
     single(14, "SNI", NONE, Some(String)).since(1, 1),
-    single(15, "Certificate Usage", NONE, Some(Unsigned)).range(0, 3).since(1, 1),
+    single(15, "Certificate Usage", NONE, Some(Unsigned))
+        .range(0, 3)
+        .since(1, 1),
     multi(16, "DTLS/TLS Ciphersuite", NONE, Some(Unsigned)).since(1, 1),
     single(17, "OSCORE Security Mode", NONE, Some(ObjectLink)).since(1, 1),
-    multi(18, "Groups To Use by Client", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    multi(19, "Signature Algorithms Supported by Server", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    multi(20, "Signature Algorithms To Use by Client", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    multi(21, "Signature Algorithm Certs Supported by Server", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    single(22, "TLS 1.3 Features To Use by Client", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    single(23, "TLS Extensions Supported by Server", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    single(24, "TLS Extensions To Use by Client", NONE, Some(Unsigned)).range(0, 65535).since(1, 2),
-    multi(25, "Secondary LwM2M Server URI", NONE, Some(String)).range(0, 255).since(1, 2),
+    multi(18, "Groups To Use by Client", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    multi(19, "Signature Algorithms Supported by Server", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    multi(20, "Signature Algorithms To Use by Client", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    multi(
+        21,
+        "Signature Algorithm Certs Supported by Server",
+        NONE,
+        Some(Unsigned),
+    )
+    .range(0, 65535)
+    .since(1, 2),
+    single(22, "TLS 1.3 Features To Use by Client", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    single(23, "TLS Extensions Supported by Server", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    single(24, "TLS Extensions To Use by Client", NONE, Some(Unsigned))
+        .range(0, 65535)
+        .since(1, 2),
+    multi(25, "Secondary LwM2M Server URI", NONE, Some(String))
+        .range(0, 255)
+        .since(1, 2),
     single(26, "MQTT Server", NONE, Some(ObjectLink)).since(1, 2),
     multi(27, "LwM2M COSE Security", NONE, Some(ObjectLink)).since(1, 2),
-    single(28, "RDS Destination Port", NONE, Some(Integer)).range(0, 15).since(1, 2),
-    single(29, "RDS Source Port", NONE, Some(Integer)).range(0, 15).since(1, 2),
+    single(28, "RDS Destination Port", NONE, Some(Integer))
+        .range(0, 15)
+        .since(1, 2),
+    single(29, "RDS Source Port", NONE, Some(Integer))
+        .range(0, 15)
+        .since(1, 2),
     single(30, "RDS Application ID", NONE, Some(String)).since(1, 2),
 ];
 const O1: &[Resource] = &[
-    single(0, "Short Server ID", R, Some(Integer)).mandatory().range(1, 65535).until(1, 0),
-    single(0, "Short Server ID", R, Some(Integer)).mandatory().range(1, 65534).since(1, 1),
+    single(0, "Short Server ID", R, Some(Integer))
+        .mandatory()
+        .range(1, 65535)
+        .until(1, 0),
+    single(0, "Short Server ID", R, Some(Integer))
+        .mandatory()
+        .range(1, 65534)
+        .since(1, 1),
     single(1, "Lifetime", RW, Some(Integer)).mandatory(),
     single(2, "Default Minimum Period", RW, Some(Integer)),
     single(3, "Default Maximum Period", RW, Some(Integer)),
@@ -104,38 +173,64 @@ const O1: &[Resource] = &[
     single(8, "Registration Update Trigger", E, None).mandatory(),
     single(9, "Bootstrap-Request Trigger", E, None).since(1, 1),
     single(10, "APN Link", RW, Some(ObjectLink)).since(1, 1),
-    single(11, "TLS-DTLS Alert Code", R, Some(Unsigned)).range(0, 255).since(1, 1),
+    single(11, "TLS-DTLS Alert Code", R, Some(Unsigned))
+        .range(0, 255)
+        .since(1, 1),
     single(12, "Last Bootstrapped", R, Some(Time)).since(1, 1),
-    single(13, "Registration Priority Order", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(13, "Registration Priority Order", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(13, "Registration Priority Order", R, Some(Unsigned)).since(1, 2),
-    single(14, "Initial Registration Delay Timer", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(14, "Initial Registration Delay Timer", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(14, "Initial Registration Delay Timer", RW, Some(Unsigned)).since(1, 2),
-    single(15, "Registration Failure Block", NONE, Some(Boolean)).since(1, 1).until(1, 1),
+    single(15, "Registration Failure Block", NONE, Some(Boolean))
+        .since(1, 1)
+        .until(1, 1),
     single(15, "Registration Failure Block", R, Some(Boolean)).since(1, 2),
-    single(16, "Bootstrap on Registration Failure", NONE, Some(Boolean)).since(1, 1).until(1, 1),
+    single(16, "Bootstrap on Registration Failure", NONE, Some(Boolean))
+        .since(1, 1)
+        .until(1, 1),
     single(16, "Bootstrap on Registration Failure", R, Some(Boolean)).since(1, 2),
-    single(17, "Communication Retry Count", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(17, "Communication Retry Count", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(17, "Communication Retry Count", RW, Some(Unsigned)).since(1, 2),
-    single(18, "Communication Retry Timer", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(18, "Communication Retry Timer", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(18, "Communication Retry Timer", RW, Some(Unsigned)).since(1, 2),
-    single(19, "Communication Sequence Delay Timer", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(19, "Communication Sequence Delay Timer", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(19, "Communication Sequence Delay Timer", RW, Some(Unsigned)).since(1, 2),
-    single(20, "Communication Sequence Retry Count", NONE, Some(Unsigned)).since(1, 1).until(1, 1),
+    single(20, "Communication Sequence Retry Count", NONE, Some(Unsigned))
+        .since(1, 1)
+        .until(1, 1),
     single(20, "Communication Sequence Retry Count", RW, Some(Unsigned)).since(1, 2),
     single(21, "Trigger", RW, Some(Boolean)).since(1, 1),
     single(22, "Preferred Transport", RW, Some(String)).since(1, 1),
     single(23, "Mute Send", RW, Some(Boolean)).since(1, 1),
     multi(24, "Alternate APN Links", RW, Some(ObjectLink)).since(1, 2),
     multi(25, "Supported Server Versions", RW, Some(String)).since(1, 2),
-    single(26, "Default Notification Mode", RW, Some(Integer)).range(0, 1).since(1, 2),
-    single(27, "Profile ID Hash Algorithm", RW, Some(Unsigned)).range(0, 255).since(1, 2),
+    single(26, "Default Notification Mode", RW, Some(Integer))
+        .range(0, 1)
+        .since(1, 2),
+    single(27, "Profile ID Hash Algorithm", RW, Some(Unsigned))
+        .range(0, 255)
+        .since(1, 2),
 ];
 const O2: &[Resource] = &[
     single(0, "Object ID", R, Some(Integer)).mandatory().range(1, 65534),
-    single(1, "Object Instance ID", R, Some(Integer)).mandatory().range(0, 65535),
+    single(1, "Object Instance ID", R, Some(Integer))
+        .mandatory()
+        .range(0, 65535),
     multi(2, "ACL", RW, Some(Integer)).until(1, 0),
     multi(2, "ACL", RW, Some(Integer)).range(0, 31).since(1, 1),
-    single(3, "Access Control Owner", RW, Some(Integer)).mandatory().range(0, 65535),
+    single(3, "Access Control Owner", RW, Some(Integer))
+        .mandatory()
+        .range(0, 65535),
 ];
 const O3: &[Resource] = &[
     single(0, "Manufacturer", R, Some(String)),
@@ -149,8 +244,14 @@ const O3: &[Resource] = &[
     multi(8, "Power Source Current", R, Some(Integer)),
     single(9, "Battery Level", R, Some(Integer)).range(0, 100),
     single(10, "Memory Free", R, Some(Integer)),
-    multi(11, "Error Code", R, Some(Integer)).mandatory().range(0, 8).until(1, 1),
-    multi(11, "Error Code", R, Some(Integer)).mandatory().range(0, 32).since(1, 2),
+    multi(11, "Error Code", R, Some(Integer))
+        .mandatory()
+        .range(0, 8)
+        .until(1, 1),
+    multi(11, "Error Code", R, Some(Integer))
+        .mandatory()
+        .range(0, 32)
+        .since(1, 2),
     single(12, "Reset Error Code", E, None),
     single(13, "Current Time", RW, Some(Time)),
     single(14, "UTC Offset", RW, Some(String)),
@@ -165,7 +266,9 @@ const O3: &[Resource] = &[
 ];
 const O4: &[Resource] = &[
     single(0, "Network Bearer", R, Some(Integer)).mandatory().range(0, 50),
-    multi(1, "Available Network Bearer", R, Some(Integer)).mandatory().range(0, 50),
+    multi(1, "Available Network Bearer", R, Some(Integer))
+        .mandatory()
+        .range(0, 50),
     single(2, "Radio Signal Strength", R, Some(Integer)).mandatory(),
     single(3, "Link Quality", R, Some(Integer)),
     multi(4, "IP Addresses", R, Some(String)).mandatory(),
@@ -177,19 +280,29 @@ const O4: &[Resource] = &[
     single(10, "SMCC", R, Some(Integer)).range(0, 999),
     single(11, "SignalSNR", R, Some(Integer)).since(1, 1),
     single(12, "LAC", R, Some(Integer)).since(1, 2),
-    single(13, "Coverage Enhancement Level", R, Some(Integer)).range(0, 4).since(1, 3),
+    single(13, "Coverage Enhancement Level", R, Some(Integer))
+        .range(0, 4)
+        .since(1, 3),
 ];
 const O5: &[Resource] = &[
     single(0, "Package", W, Some(Opaque)).mandatory(),
     single(1, "Package URI", RW, Some(String)).mandatory().range(0, 255),
     single(2, "Update", E, None).mandatory(),
     single(3, "State", R, Some(Integer)).mandatory().range(0, 3),
-    single(5, "Update Result", R, Some(Integer)).mandatory().range(0, 9).until(1, 0),
-    single(5, "Update Result", R, Some(Integer)).mandatory().range(0, 11).since(1, 1),
+    single(5, "Update Result", R, Some(Integer))
+        .mandatory()
+        .range(0, 9)
+        .until(1, 0),
+    single(5, "Update Result", R, Some(Integer))
+        .mandatory()
+        .range(0, 11)
+        .since(1, 1),
     single(6, "PkgName", R, Some(String)).range(0, 255),
     single(7, "PkgVersion", R, Some(String)).range(0, 255),
     multi(8, "Firmware Update Protocol Support", R, Some(Integer)).range(0, 5),
-    single(9, "Firmware Update Delivery Method", R, Some(Integer)).mandatory().range(0, 2),
+    single(9, "Firmware Update Delivery Method", R, Some(Integer))
+        .mandatory()
+        .range(0, 2),
     single(10, "Cancel", E, None).since(1, 1),
     single(11, "Severity", RW, Some(Integer)).range(0, 2).since(1, 1),
     single(12, "Last State Change Time", R, Some(Time)).since(1, 1),
@@ -226,4 +339,3 @@ const O9: &[Resource] = &[
     multi(17, "Software Component Link", R, Some(ObjectLink)),
     single(18, "Software Component tree length", R, Some(Integer)).range(0, 255),
 ];
-

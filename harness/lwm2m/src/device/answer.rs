@@ -24,17 +24,28 @@ pub(super) struct Answer {
 
 impl From<Code> for Answer {
     fn from(code: Code) -> Self {
-        Self { code, ..Self::default() }
+        Self {
+            code,
+            ..Self::default()
+        }
     }
 }
 
 impl Answer {
     pub(super) fn content(format: u16, payload: Vec<u8>) -> Self {
-        Self { code: Code::CONTENT, format: Some(format), payload, ..Self::default() }
+        Self {
+            code: Code::CONTENT,
+            format: Some(format),
+            payload,
+            ..Self::default()
+        }
     }
 
     pub(super) fn silent() -> Self {
-        Self { silent: true, ..Self::default() }
+        Self {
+            silent: true,
+            ..Self::default()
+        }
     }
 
     pub(super) fn with_block1(mut self, block: BlockValue) -> Self {

@@ -32,7 +32,10 @@ impl Device {
     /// The objects that a server may see.
     pub(super) fn objects(&self) -> Vec<u16> {
         let dropped = &self.flash.dropped_objects;
-        [1, 3, 4, 5].into_iter().filter(|object| !dropped.contains(object) && (*object != 4 || self.config.connectivity)).collect()
+        [1, 3, 4, 5]
+            .into_iter()
+            .filter(|object| !dropped.contains(object) && (*object != 4 || self.config.connectivity))
+            .collect()
     }
 
     /// The resources of an instance, those that cannot be read included.
@@ -43,7 +46,11 @@ impl Device {
             4 => CONNECTIVITY,
             5 => {
                 let defined = definitions::object(5, self.config.object5);
-                let mut ids: Vec<u16> = defined.iter().flat_map(definitions::Object::resources).map(|resource| resource.id).collect();
+                let mut ids: Vec<u16> = defined
+                    .iter()
+                    .flat_map(definitions::Object::resources)
+                    .map(|resource| resource.id)
+                    .collect();
                 if self.has(Defect::VendorResourceIn5) {
                     ids.push(VENDOR_RESOURCE);
                 }
@@ -51,7 +58,10 @@ impl Device {
             }
             _ => &[],
         };
-        ids.iter().copied().filter(|id| !(object == 3 && *id == 3 && self.has(Defect::VersionAbsent))).collect()
+        ids.iter()
+            .copied()
+            .filter(|id| !(object == 3 && *id == 3 && self.has(Defect::VersionAbsent)))
+            .collect()
     }
 
     pub(super) fn exists(&self, path: &LwPath) -> bool {
@@ -59,21 +69,29 @@ impl Device {
         if !self.objects().contains(&object) {
             return false;
         }
-        if path.instance.is_some_and(|instance| instance != 0 || (object == 5 && self.ram.firmware_deleted)) {
+        if path
+            .instance
+            .is_some_and(|instance| instance != 0 || (object == 5 && self.ram.firmware_deleted))
+        {
             return false;
         }
         let Some(resource) = path.resource else { return true };
         if !self.resources(object).contains(&resource) {
             return false;
         }
-        let Some(instance) = path.resource_instance else { return true };
+        let Some(instance) = path.resource_instance else {
+            return true;
+        };
         matches!(self.held(Duration::ZERO, object, resource), Some(Held::Many(values)) if usize::from(instance) < values.len())
     }
 
     /// The operations that a resource allows.
     pub(super) fn access(&self, path: &LwPath) -> Access {
         if path.resource == Some(VENDOR_RESOURCE) {
-            return Access { read: true, ..Access::default() };
+            return Access {
+                read: true,
+                ..Access::default()
+            };
         }
         definitions::resource(path, &self.versions).map_or_else(Access::default, |resource| resource.access)
     }
@@ -145,21 +163,35 @@ impl Device {
     fn held_of_firmware(&self, resource: u16) -> Option<Held> {
         let integer = |value: i64| Some(Held::One(Value::Integer(value)));
         let (state, result) = self.shown_pair();
-        let stored = || (self.flash.firmware.state == State::Downloaded).then(|| package::parse(self.flash.image()).ok().flatten()).flatten();
+        let stored = || {
+            (self.flash.firmware.state == State::Downloaded)
+                .then(|| package::parse(self.flash.image()).ok().flatten())
+                .flatten()
+        };
         match resource {
             1 if self.has(Defect::UriReadEmpty) && state == 1 => Some(Held::One(Value::String(String::new()))),
             1 => Some(Held::One(Value::String(self.flash.uri.clone()))),
             3 if self.has(Defect::StateAsString) => Some(Held::One(Value::String(state.to_string()))),
             3 => integer(state),
             5 => integer(result),
-            6 => Some(Held::One(Value::String(stored().map(|parsed| parsed.header.model).unwrap_or_default()))),
-            7 => Some(Held::One(Value::String(stored().map(|parsed| parsed.header.version).unwrap_or_default()))),
+            6 => Some(Held::One(Value::String(
+                stored().map(|parsed| parsed.header.model).unwrap_or_default(),
+            ))),
+            7 => Some(Held::One(Value::String(
+                stored().map(|parsed| parsed.header.version).unwrap_or_default(),
+            ))),
             8 => {
                 let http = self.has(Defect::ProtocolOverstated).then_some(2);
                 let protocols = self.config.protocols.iter().copied().chain(http);
-                Some(Held::Many(protocols.map(|protocol| Value::Integer(protocol.into())).collect()))
+                Some(Held::Many(
+                    protocols.map(|protocol| Value::Integer(protocol.into())).collect(),
+                ))
             }
-            9 => integer(if self.has(Defect::DeliveryLies) { 2 } else { self.config.delivery.into() }),
+            9 => integer(if self.has(Defect::DeliveryLies) {
+                2
+            } else {
+                self.config.delivery.into()
+            }),
             11 => integer(self.flash.severity),
             12 => Some(Held::One(Value::Time(self.flash.last_change))),
             13 => Some(Held::One(Value::Unsigned(self.flash.defer_period))),
@@ -173,7 +205,11 @@ impl Device {
     fn radio(&self, now: Duration) -> i64 {
         let first = self.config.radio.first().map_or(-85, |(_, value)| *value);
         let last = self.config.radio.iter().rev().find(|(from, _)| *from <= now);
-        if self.has(Defect::RadioValueFrozen) { first } else { last.map_or(first, |(_, value)| *value) }
+        if self.has(Defect::RadioValueFrozen) {
+            first
+        } else {
+            last.map_or(first, |(_, value)| *value)
+        }
     }
 
     /// The next change of the Radio Signal Strength.
@@ -184,12 +220,20 @@ impl Device {
     /// What can be read at a path and below, in the order of the ids.
     pub(super) fn values(&self, now: Duration, path: &LwPath) -> Vec<(LwPath, Value)> {
         let mut values = Vec::new();
-        for object in self.objects().into_iter().filter(|object| path.object.is_none_or(|wanted| wanted == *object)) {
+        for object in self
+            .objects()
+            .into_iter()
+            .filter(|object| path.object.is_none_or(|wanted| wanted == *object))
+        {
             let instance = LwPath::instance(object, 0);
             if !self.exists(&instance) || path.instance.is_some_and(|wanted| wanted != 0) {
                 continue;
             }
-            for resource in self.resources(object).into_iter().filter(|resource| path.resource.is_none_or(|wanted| wanted == *resource)) {
+            for resource in self
+                .resources(object)
+                .into_iter()
+                .filter(|resource| path.resource.is_none_or(|wanted| wanted == *resource))
+            {
                 let at = LwPath::resource(object, 0, resource);
                 if object == 5 && resource == 0 && path.depth() < 3 && self.has(Defect::ReadListsPackage) {
                     values.push((at, Value::Opaque(self.flash.image().iter().take(16).copied().collect())));
@@ -200,7 +244,9 @@ impl Device {
                 match self.held(now, object, resource) {
                     Some(Held::One(value)) => values.push((at, value)),
                     Some(Held::Many(instances)) => {
-                        let numbered = (0..).zip(instances).map(|(index, value)| (LwPath::resource_instance(object, 0, resource, index), value));
+                        let numbered = (0..)
+                            .zip(instances)
+                            .map(|(index, value)| (LwPath::resource_instance(object, 0, resource, index), value));
                         values.extend(numbered.filter(|(at, _)| at.starts_with(path)));
                     }
                     None => {}
@@ -223,20 +269,39 @@ impl Device {
             return Code::METHOD_NOT_ALLOWED.into();
         }
         if !self.exists(path) {
-            return if self.has(Defect::AbsentIsEmpty) { Answer::content(content_format::TEXT, Vec::new()) } else { Code::NOT_FOUND.into() };
+            return if self.has(Defect::AbsentIsEmpty) {
+                Answer::content(content_format::TEXT, Vec::new())
+            } else {
+                Code::NOT_FOUND.into()
+            };
         }
         if path.depth() >= 3 && !self.access(path).read {
             let package = *path == LwPath::resource(5, 0, 0) && self.has(Defect::PackageReadable);
-            return if package { Answer::content(content_format::OPAQUE, self.flash.image().to_vec()) } else { Code::METHOD_NOT_ALLOWED.into() };
+            return if package {
+                Answer::content(content_format::OPAQUE, self.flash.image().to_vec())
+            } else {
+                Code::METHOD_NOT_ALLOWED.into()
+            };
         }
         let values = self.values(now, path);
         let single = path.depth() >= 3 && values.len() == 1 && values[0].0.depth() == path.depth();
-        let accept = accept.filter(|_| !(self.has(Defect::AcceptIgnored) && single)).map(|format| if self.has(Defect::AcceptIgnored) { self.default_format(single) } else { format });
+        let accept = accept
+            .filter(|_| !(self.has(Defect::AcceptIgnored) && single))
+            .map(|format| {
+                if self.has(Defect::AcceptIgnored) {
+                    self.default_format(single)
+                } else {
+                    format
+                }
+            });
         let format = accept.unwrap_or_else(|| self.default_format(single));
         if !self.is_readable_format(format, single) {
             return Code::NOT_ACCEPTABLE.into();
         }
-        content::encode(format, path, &values).map_or_else(|_| Code::NOT_ACCEPTABLE.into(), |payload| Answer::content(format, payload))
+        content::encode(format, path, &values).map_or_else(
+            |_| Code::NOT_ACCEPTABLE.into(),
+            |payload| Answer::content(format, payload),
+        )
     }
 
     pub(super) fn default_format(&self, single: bool) -> u16 {
@@ -261,7 +326,9 @@ impl Device {
     pub(super) fn is_writable_format(&self, format: u16) -> bool {
         match format {
             content_format::TEXT | content_format::OPAQUE | content_format::TLV => true,
-            content_format::CBOR | content_format::SENML_JSON | content_format::SENML_CBOR => self.config.lwm2m >= Version::V1_1,
+            content_format::CBOR | content_format::SENML_JSON | content_format::SENML_CBOR => {
+                self.config.lwm2m >= Version::V1_1
+            }
             _ => false,
         }
     }
@@ -277,7 +344,10 @@ impl Device {
                 }
             }
         }
-        content::encode(format, &LwPath::ROOT, &values).map_or_else(|_| Code::NOT_ACCEPTABLE.into(), |payload| Answer::content(format, payload))
+        content::encode(format, &LwPath::ROOT, &values).map_or_else(
+            |_| Code::NOT_ACCEPTABLE.into(),
+            |payload| Answer::content(format, payload),
+        )
     }
 
     /// The links of a Discover (LwM2M Core, 6.3.2).
@@ -318,7 +388,10 @@ impl Device {
 
     fn with_attributes(&self, link: Link, path: &LwPath) -> Link {
         match self.ram.attributes.get(path) {
-            Some(attributes) => attributes.pairs().into_iter().fold(link, |link, (name, value)| link.with(name, value)),
+            Some(attributes) => attributes
+                .pairs()
+                .into_iter()
+                .fold(link, |link, (name, value)| link.with(name, value)),
             None => link,
         }
     }

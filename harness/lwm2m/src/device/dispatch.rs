@@ -29,7 +29,14 @@ pub(super) struct Incoming {
 pub(super) const PACKAGE: LwPath = LwPath::resource(5, 0, 0);
 
 impl Device {
-    pub(super) fn on_request(&mut self, now: Duration, id: RequestId, from: SocketAddr, packet: Packet, confirmable: bool) {
+    pub(super) fn on_request(
+        &mut self,
+        now: Duration,
+        id: RequestId,
+        from: SocketAddr,
+        packet: Packet,
+        confirmable: bool,
+    ) {
         if matches!(self.power, Power::Stopping(_)) {
             self.ram.endpoint.ignore(id);
             return;
@@ -44,7 +51,17 @@ impl Device {
                 Some(path) => {
                     let format = build::content_format(&packet);
                     let block1 = block_option(&packet, option::BLOCK1);
-                    self.operate(now, &mut Incoming { id, from, packet, path, format, block1 })
+                    self.operate(
+                        now,
+                        &mut Incoming {
+                            id,
+                            from,
+                            packet,
+                            path,
+                            format,
+                            block1,
+                        },
+                    )
                 }
                 None => Code::NOT_FOUND.into(),
             }
@@ -65,14 +82,19 @@ impl Device {
     fn is_dropped_by_defect(&mut self, now: Duration, code: Code) -> bool {
         let second = now.as_secs();
         let flood = &mut self.ram.flood;
-        *flood = if flood.0 == second { (second, flood.1 + 1) } else { (second, 1) };
+        *flood = if flood.0 == second {
+            (second, flood.1 + 1)
+        } else {
+            (second, 1)
+        };
         if flood.1 > 64 && self.has(Defect::QueueOverflowDies) {
             self.die("its queue of requests overflowed");
             return true;
         }
         let pulling_from_server = self.ram.pulls.iter().any(|pull| pull.own_socket().is_none());
         (self.has(Defect::ReadsUnanswered) && code == Code::GET)
-            || (self.has(Defect::SamePeerConfused) && pulling_from_server) || (self.has(Defect::ReadBlockedInPull) && code == Code::GET && !self.ram.pulls.is_empty())
+            || (self.has(Defect::SamePeerConfused) && pulling_from_server)
+            || (self.has(Defect::ReadBlockedInPull) && code == Code::GET && !self.ram.pulls.is_empty())
     }
 
     fn send_answer(&mut self, now: Duration, id: RequestId, confirmable: bool, answer: &Answer) {
@@ -93,7 +115,11 @@ impl Device {
         if confirmable {
             self.ram.endpoint.acknowledge(now, id);
         }
-        let at = if answer.delay.is_zero() { now } else { free.max(now) + answer.delay };
+        let at = if answer.delay.is_zero() {
+            now
+        } else {
+            free.max(now) + answer.delay
+        };
         self.ram.pending.push(Pending { at, id, packet });
         self.answer_pending(now);
     }
@@ -104,7 +130,9 @@ impl Device {
             Code::GET => self.get(now, request),
             Code::PUT | Code::POST if request.path == PACKAGE => self.package_request(now, request, code),
             Code::PUT | Code::POST | Code::IPATCH | Code::FETCH => {
-                let Some(block) = request.block1 else { return self.operate_whole(now, request, code) };
+                let Some(block) = request.block1 else {
+                    return self.operate_whole(now, request, code);
+                };
                 match self.collect(now, request, block) {
                     Ok(()) => {
                         let answer = self.operate_whole(now, request, code);
@@ -151,14 +179,19 @@ impl Device {
     }
 
     fn fetch(&mut self, now: Duration, request: &Incoming) -> Answer {
-        let Some(format) = request.format.filter(|format| matches!(*format, content_format::SENML_JSON | content_format::SENML_CBOR)) else {
+        let Some(format) = request
+            .format
+            .filter(|format| matches!(*format, content_format::SENML_JSON | content_format::SENML_CBOR))
+        else {
             return Code::UNSUPPORTED_CONTENT_FORMAT.into();
         };
         let accept = build::accept(&request.packet).unwrap_or(format);
         if !matches!(accept, content_format::SENML_JSON | content_format::SENML_CBOR) {
             return Code::NOT_ACCEPTABLE.into();
         }
-        let Ok(paths) = content::decode_paths(format, &request.packet.payload) else { return Code::BAD_REQUEST.into() };
+        let Ok(paths) = content::decode_paths(format, &request.packet.payload) else {
+            return Code::BAD_REQUEST.into();
+        };
         let mut answer = self.read_composite(now, &paths, accept);
         match build::observe(&request.packet) {
             Some(0) => self.observe(now, request, paths, &mut answer),

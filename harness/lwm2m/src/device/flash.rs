@@ -175,7 +175,10 @@ impl Flash {
     }
 
     pub(crate) fn record_received(&mut self) {
-        self.received = Some(ReceivedRecord { length: self.image.len() as u64, sha256: package::hex(&package::digest(&self.image)) });
+        self.received = Some(ReceivedRecord {
+            length: self.image.len() as u64,
+            sha256: package::hex(&package::digest(&self.image)),
+        });
         self.touch();
     }
 }
@@ -202,7 +205,9 @@ mod tests {
         flash.uri = "coap://h/x".to_owned();
         let text = serde_json::to_string(&flash).unwrap();
         assert!(!text.contains("\"image\""));
-        let back = serde_json::from_str::<Flash>(&text).unwrap().with_image(flash.image().to_vec());
+        let back = serde_json::from_str::<Flash>(&text)
+            .unwrap()
+            .with_image(flash.image().to_vec());
         assert_eq!((back.uri.as_str(), back.image()), ("coap://h/x", b"image".as_slice()));
     }
 }

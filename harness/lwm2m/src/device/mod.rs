@@ -93,7 +93,16 @@ impl Device {
         let defects: DefectSet = config.defects.iter().copied().collect();
         let versions = config.versions();
         let ram = Ram::new(&config, defects, 0, SocketId(0));
-        Self { config, defects, versions, flash, outputs: VecDeque::new(), power: power::Power::Off, next_socket: 0, ram }
+        Self {
+            config,
+            defects,
+            versions,
+            flash,
+            outputs: VecDeque::new(),
+            power: power::Power::Off,
+            next_socket: 0,
+            ram,
+        }
     }
 
     /// The settings.
@@ -190,7 +199,11 @@ impl Device {
 
     fn flush(&mut self) {
         while let Some(transmit) = self.ram.endpoint.poll_transmit() {
-            self.outputs.push_back(DeviceOutput::Transmit { socket: self.ram.socket, to: transmit.to, bytes: transmit.bytes });
+            self.outputs.push_back(DeviceOutput::Transmit {
+                socket: self.ram.socket,
+                to: transmit.to,
+                bytes: transmit.bytes,
+            });
         }
         for pull in &mut self.ram.pulls {
             while let Some(output) = pull.poll_transmit() {
@@ -201,25 +214,40 @@ impl Device {
 
     fn on_event(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Request { id, from, packet, confirmable } => self.on_request(now, id, from, packet, confirmable),
+            Event::Request {
+                id,
+                from,
+                packet,
+                confirmable,
+            } => self.on_request(now, id, from, packet, confirmable),
             Event::Response { exchange, packet, .. } => {
-                if !self.on_register_response(now, exchange, &packet) {
+                let ours = self.on_register_response(now, exchange, &packet);
+                if !ours {
                     self.on_pull_response(now, exchange, &packet);
                 }
             }
             Event::Failed { exchange, .. } => {
-                if !self.on_register_failed(now, exchange) {
+                let ours = self.on_register_failed(now, exchange);
+                if !ours {
                     self.on_pull_failed(now, exchange);
                 }
             }
-            Event::DuplicateResponse { packet, .. } | Event::Unmatched { packet, .. } => self.on_stale_response(now, &packet),
-            Event::NotifyEnded { exchange, observer, reason } => self.on_notify_ended(now, exchange, &observer, reason),
+            Event::DuplicateResponse { packet, .. } | Event::Unmatched { packet, .. } => {
+                self.on_stale_response(now, &packet);
+            }
+            Event::NotifyEnded {
+                exchange,
+                observer,
+                reason,
+            } => self.on_notify_ended(now, exchange, &observer, reason),
             _ => {}
         }
     }
 
     fn answer_pending(&mut self, now: Duration) {
-        let (due, later) = core::mem::take(&mut self.ram.pending).into_iter().partition(|pending| pending.at <= now);
+        let (due, later) = core::mem::take(&mut self.ram.pending)
+            .into_iter()
+            .partition(|pending| pending.at <= now);
         self.ram.pending = later;
         for pending in due {
             self.ram.endpoint.respond(now, pending.id, pending.packet);
@@ -243,7 +271,11 @@ impl Device {
 
     /// Unix time of the device's clock.
     fn unix_time(&self, now: Duration) -> i64 {
-        self.config.unix_time.saturating_add(now.as_secs()).cast_signed().saturating_add(self.flash.clock_offset)
+        self.config
+            .unix_time
+            .saturating_add(now.as_secs())
+            .cast_signed()
+            .saturating_add(self.flash.clock_offset)
     }
 }
 

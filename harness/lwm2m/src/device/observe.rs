@@ -12,7 +12,6 @@ use super::Device;
 use super::answer::Answer;
 use super::dispatch::Incoming;
 use crate::Defect;
-use crate::definitions;
 
 /// Observations that a device keeps at a time; further ones get a plain answer.
 const LIMIT: usize = 32;
@@ -39,8 +38,12 @@ impl Attributes {
 
     /// As Discover shows them.
     pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
-        let seconds = [("pmin", self.pmin), ("pmax", self.pmax)].into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
-        let numbers = [("gt", self.greater), ("lt", self.less), ("st", self.step)].into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
+        let seconds = [("pmin", self.pmin), ("pmax", self.pmax)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?.to_string())));
+        let numbers = [("gt", self.greater), ("lt", self.less), ("st", self.step)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?.to_string())));
         seconds.chain(numbers).collect()
     }
 
@@ -98,8 +101,13 @@ impl Observe {
 impl Device {
     /// Begins an observation; the answer becomes its first notification.
     pub(super) fn observe(&mut self, now: Duration, request: &Incoming, paths: Vec<LwPath>, answer: &mut Answer) {
-        let Some(token) = Token::new(request.packet.get_token()) else { return };
-        let observer = Observer { peer: request.from, token };
+        let Some(token) = Token::new(request.packet.get_token()) else {
+            return;
+        };
+        let observer = Observer {
+            peer: request.from,
+            token,
+        };
         let observe = &mut self.ram.observe;
         observe.all.retain(|observation| observation.observer != observer);
         if observe.all.len() >= LIMIT {
@@ -135,9 +143,17 @@ impl Device {
         if self.has(Defect::CancelGetIgnored) {
             return;
         }
-        let Some(token) = Token::new(request.packet.get_token()) else { return };
-        let observer = Observer { peer: request.from, token };
-        self.ram.observe.all.retain(|observation| observation.observer != observer);
+        let Some(token) = Token::new(request.packet.get_token()) else {
+            return;
+        };
+        let observer = Observer {
+            peer: request.from,
+            token,
+        };
+        self.ram
+            .observe
+            .all
+            .retain(|observation| observation.observer != observer);
     }
 
     pub(super) fn observe_deadline(&self) -> Option<Duration> {
@@ -157,7 +173,7 @@ impl Device {
 
     /// When an observation is to be notified: pmin after the last one if the value changed, pmax after it in any case.
     fn due(&self, observation: &Observation) -> Option<Duration> {
-        if observation.in_flight.is_some() || observation.stalled {
+        if observation.in_flight.is_some() || observation.stalled || self.hides_downloaded(observation) {
             return None;
         }
         let attributes = self.attributes_of(observation);
@@ -165,13 +181,30 @@ impl Device {
         let pmax = attributes.pmax.unwrap_or(self.ram.default_pmax);
         let changed = observation.changed.then(|| observation.sent_at + pmin);
         // A pmax below pmin is ignored (LwM2M Core, 7.3.2).
-        let steady = (pmax > 0 && !self.has(Defect::PmaxIgnored)).then(|| observation.sent_at + Duration::from_secs(pmax.into()).max(pmin));
+        let steady = (pmax > 0 && !self.has(Defect::PmaxIgnored))
+            .then(|| observation.sent_at + Duration::from_secs(pmax.into()).max(pmin));
         changed.into_iter().chain(steady).min()
     }
 
+    /// A defect keeps State 2 to itself.
+    fn hides_downloaded(&self, observation: &Observation) -> bool {
+        let covers_state = || {
+            observation
+                .paths
+                .iter()
+                .any(|path| LwPath::resource(5, 0, 3).starts_with(path))
+        };
+        self.has(Defect::DownloadedNotNotified) && self.shown_pair().0 == 2 && covers_state()
+    }
+
     fn attributes_of(&self, observation: &Observation) -> Attributes {
-        let Some(path) = observation.paths.first() else { return Attributes::default() };
-        (1..=path.depth()).rev().filter_map(|depth| self.ram.attributes.get(&path.truncated(depth))).fold(Attributes::default(), Attributes::or)
+        let Some(path) = observation.paths.first() else {
+            return Attributes::default();
+        };
+        (1..=path.depth())
+            .rev()
+            .filter_map(|depth| self.ram.attributes.get(&path.truncated(depth)))
+            .fold(Attributes::default(), Attributes::or)
     }
 
     fn number_at(&self, now: Duration, paths: &[LwPath]) -> Option<f64> {
@@ -194,7 +227,9 @@ impl Device {
     pub(super) fn evaluate_observations(&mut self, now: Duration) {
         let mut all = core::mem::take(&mut self.ram.observe.all);
         for observation in &mut all {
-            let Some(payload) = self.encode(now, observation) else { continue };
+            let Some(payload) = self.encode(now, observation) else {
+                continue;
+            };
             observation.changed = payload != observation.sent && self.is_worth_telling(now, observation);
         }
         self.ram.observe.all = all;
@@ -203,18 +238,17 @@ impl Device {
 
     /// gt, lt and st apply to numbers only: told when a threshold is crossed or the step is reached (LwM2M Core, 7.3.2).
     fn is_worth_telling(&self, now: Duration, observation: &Observation) -> bool {
-        let shown = definitions::resource_type(&LwPath::resource(5, 0, 3), &self.versions);
-        let covers_state = shown.is_some() && observation.paths.iter().any(|path| LwPath::resource(5, 0, 3).starts_with(path));
-        if covers_state && self.has(Defect::DownloadedNotNotified) && self.shown_pair().0 == 2 {
-            return false;
-        }
         let attributes = self.attributes_of(observation);
-        let (Some(before), Some(after)) = (observation.number, self.number_at(now, &observation.paths)) else { return true };
+        let (Some(before), Some(after)) = (observation.number, self.number_at(now, &observation.paths)) else {
+            return true;
+        };
         if attributes.greater.is_none() && attributes.less.is_none() && attributes.step.is_none() {
             return true;
         }
         let crossed = |limit: Option<f64>| limit.is_some_and(|limit| (before > limit) != (after > limit));
-        crossed(attributes.greater) || crossed(attributes.less) || attributes.step.is_some_and(|step| (after - before).abs() >= step)
+        crossed(attributes.greater)
+            || crossed(attributes.less)
+            || attributes.step.is_some_and(|step| (after - before).abs() >= step)
     }
 
     fn send_due(&mut self, now: Duration) {
@@ -226,16 +260,24 @@ impl Device {
     }
 
     fn notify(&mut self, now: Duration, index: usize) {
-        let Some(payload) = self.encode(now, &self.ram.observe.all[index]) else { return };
+        let Some(payload) = self.encode(now, &self.ram.observe.all[index]) else {
+            return;
+        };
         let number = self.number_at(now, &self.ram.observe.all[index].paths);
         let wanted = self.attributes_of(&self.ram.observe.all[index]).confirmable;
         let mut to = self.ram.observe.all[index].observer;
         if self.has(Defect::TokensSwapped) && self.ram.observe.all.len() > 1 {
-            to.token = self.ram.observe.all[(index + 1) % self.ram.observe.all.len()].observer.token;
+            to.token = self.ram.observe.all[(index + 1) % self.ram.observe.all.len()]
+                .observer
+                .token;
         }
         let observation = &mut self.ram.observe.all[index];
-        let confirmable = wanted.unwrap_or(self.config.confirmable_notifications) || now >= observation.confirmed_at + CONFIRM_EVERY;
-        let mut answer = Answer { observe: Some(observation.sequence.advance()), ..Answer::content(observation.format, payload) };
+        let confirmable =
+            wanted.unwrap_or(self.config.confirmable_notifications) || now >= observation.confirmed_at + CONFIRM_EVERY;
+        let mut answer = Answer {
+            observe: Some(observation.sequence.advance()),
+            ..Answer::content(observation.format, payload)
+        };
         observation.sent.clone_from(&answer.payload);
         (observation.number, observation.sent_at, observation.changed) = (number, now, false);
         if confirmable {
@@ -248,7 +290,11 @@ impl Device {
 
     pub(super) fn on_notify_ended(&mut self, now: Duration, exchange: ExchangeId, observer: &Observer, reason: Ended) {
         let observe = &mut self.ram.observe;
-        if let Some(observation) = observe.all.iter_mut().find(|observation| observation.in_flight == Some(exchange)) {
+        if let Some(observation) = observe
+            .all
+            .iter_mut()
+            .find(|observation| observation.in_flight == Some(exchange))
+        {
             observation.in_flight = None;
         }
         if matches!(reason, Ended::Reset | Ended::TimedOut | Ended::Unencodable) {
@@ -271,4 +317,3 @@ impl Device {
         }
     }
 }
-

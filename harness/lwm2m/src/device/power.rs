@@ -91,7 +91,9 @@ impl Device {
     pub(super) fn reboot(&mut self, now: Duration) {
         self.flush();
         self.leave_the_air(false);
-        self.outputs.push_back(DeviceOutput::Rebooted { boot_time: self.config.boot_time });
+        self.outputs.push_back(DeviceOutput::Rebooted {
+            boot_time: self.config.boot_time,
+        });
         self.power = Power::Booting(now + self.config.boot_time);
     }
 
@@ -123,7 +125,10 @@ impl Device {
         self.flash.boots += 1;
         self.flash.touch();
         let socket = self.open_socket();
-        let before = core::mem::replace(&mut self.ram, Ram::new(&self.config, self.defects, self.flash.boots, socket));
+        let before = core::mem::replace(
+            &mut self.ram,
+            Ram::new(&self.config, self.defects, self.flash.boots, socket),
+        );
         if self.has(Defect::OldObserveSurvives) {
             self.ram.observe = before.observe;
         }
@@ -135,13 +140,16 @@ impl Device {
         if pair != self.flash.firmware {
             self.set_firmware(now, pair);
         }
-        if self.has(Defect::ChangeTimeFrozen) {
+        if first || self.has(Defect::ChangeTimeFrozen) {
             self.flash.last_change = self.unix_time(now);
         }
         if !self.config.persist || self.has(Defect::SeverityForgotten) {
             (self.flash.severity, self.flash.defer_period, self.flash.auto_upgrade) = (1, 0, false);
         }
-        self.log(format!("booted version {} with {}", self.flash.version, self.flash.firmware));
+        self.log(format!(
+            "booted version {} with {}",
+            self.flash.version, self.flash.firmware
+        ));
         self.after_boot(now);
         let updated = pair == Firmware::new(State::Idle, UpdateResult::Success) && self.ram.update.just_updated;
         if !(updated && self.has(Defect::NoRegisterAfterUpdate)) {
@@ -163,11 +171,15 @@ impl Device {
                 self.ram.update.just_updated = true;
                 arrow(Trigger::Installed)
             }
-            (State::Updating, Some(Verdict::BootFailed)) if self.has(Defect::RollbackShows1) => arrow(Trigger::Installed),
+            (State::Updating, Some(Verdict::BootFailed)) if self.has(Defect::RollbackShows1) => {
+                arrow(Trigger::Installed)
+            }
             (State::Updating, Some(Verdict::BootFailed)) => arrow(Trigger::InstallFailed),
             (State::Updating, None) if self.has(Defect::StuckInUpdating) => pair,
             // Object version 1.0 knows only the way back to Downloaded; later ones may drop the package, and a half-written image is better dropped.
-            (State::Updating, None) if self.config.object5 >= Version::V1_1 => arrow(Trigger::PackageRejected(UpdateResult::Failed)),
+            (State::Updating, None) if self.config.object5 >= Version::V1_1 => {
+                arrow(Trigger::PackageRejected(UpdateResult::Failed))
+            }
             (State::Updating, None) => arrow(Trigger::InstallFailed),
             (State::Downloading, _) if self.can_resume_pull() => pair,
             (State::Downloading, _) if self.has(Defect::BootsInDownloading) && self.flash.pull.is_none() => pair,
@@ -175,7 +187,8 @@ impl Device {
             (State::Downloaded, _) if !self.config.persist => Firmware::default(),
             (State::Idle, _) if !self.config.persist => Firmware::default(),
             (State::Idle | State::Downloaded, _) => {
-                let failed = (UpdateResult::NoFlash.value()..=UpdateResult::UnsupportedProtocol.value()).contains(&pair.result.value());
+                let failed = (UpdateResult::NoFlash.value()..=UpdateResult::UnsupportedProtocol.value())
+                    .contains(&pair.result.value());
                 if self.has(Defect::FailedBecomesSuccess) && failed {
                     self.log(format!("result {} forgotten at {now:?}", pair.result));
                     return Firmware::new(State::Idle, UpdateResult::Success);

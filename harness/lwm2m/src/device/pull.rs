@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use coap_lite::Packet;
-use fotaproof_coap::blockwise::{Block2Fetch, FetchConfig, FetchFailure, FetchQuirks, FetchResponse, FetchStep, block_option};
+use fotaproof_coap::blockwise::{
+    Block2Fetch, FetchConfig, FetchFailure, FetchQuirks, FetchResponse, FetchStep, block_option,
+};
 use fotaproof_coap::{Endpoint, Event, ExchangeId, Request};
 use fotaproof_wire::coap::{Code, Szx, build, option};
 
@@ -51,7 +53,10 @@ impl Pull {
     }
 
     pub(super) fn own_endpoint(&mut self, socket: SocketId) -> Option<&mut Endpoint> {
-        self.own.as_deref_mut().filter(|own| own.0 == socket).map(|own| &mut own.1)
+        self.own
+            .as_deref_mut()
+            .filter(|own| own.0 == socket)
+            .map(|own| &mut own.1)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
@@ -72,7 +77,11 @@ impl Pull {
     pub(super) fn poll_transmit(&mut self) -> Option<DeviceOutput> {
         let (socket, endpoint) = self.own.as_deref_mut()?;
         let transmit = endpoint.poll_transmit()?;
-        Some(DeviceOutput::Transmit { socket: *socket, to: transmit.to, bytes: transmit.bytes })
+        Some(DeviceOutput::Transmit {
+            socket: *socket,
+            to: transmit.to,
+            bytes: transmit.bytes,
+        })
     }
 }
 
@@ -80,7 +89,11 @@ impl Device {
     pub(super) fn start_pull(&mut self, now: Duration, start: PullStart) {
         let fetch = Block2Fetch::new(self.fetch_config());
         if self.flash.firmware.state == State::Downloading && !start.shadow {
-            self.flash.pull = Some(PullRecord { uri: self.flash.uri.clone(), etag: String::new(), szx: self.config.pull_block.exponent() });
+            self.flash.pull = Some(PullRecord {
+                uri: self.flash.uri.clone(),
+                etag: String::new(),
+                szx: self.config.pull_block.exponent(),
+            });
             self.flash.touch();
         }
         let separate = start.target != self.config.server;
@@ -99,14 +112,26 @@ impl Device {
         });
         self.ram.update.by_pull |= !start.shadow;
         let id = self.next_socket.wrapping_add(self.ram.pulls.len() as u32);
-        self.ram.pulls.push(Pull { id, start, own, fetch, exchange: None, retry_at: None, adapt_at: None, busy: 0 });
+        self.ram.pulls.push(Pull {
+            id,
+            start,
+            own,
+            fetch,
+            exchange: None,
+            retry_at: None,
+            adapt_at: None,
+            busy: 0,
+        });
         let last = self.ram.pulls.len() - 1;
         self.ask(now, last);
     }
 
     fn fetch_config(&self) -> FetchConfig {
         let has = |defect| self.has(defect);
-        let number_bits = [(Defect::Num12Bit, 12), (Defect::Num16Bit, 16)].into_iter().find(|(defect, _)| has(*defect)).map(|(_, bits)| bits);
+        let number_bits = [(Defect::Num12Bit, 12), (Defect::Num16Bit, 16)]
+            .into_iter()
+            .find(|(defect, _)| has(*defect))
+            .map(|(_, bits)| bits);
         let early = if has(Defect::SmallestBlockAlways) {
             Szx::S16
         } else if has(Defect::ShrinkMakesHole) || has(Defect::SameSizeForEver) {
@@ -139,14 +164,22 @@ impl Device {
     }
 
     pub(super) fn can_resume_pull(&self) -> bool {
-        self.config.resume && self.flash.pull.as_ref().is_some_and(|record| self.judge_uri(&record.uri).is_ok())
+        self.config.resume
+            && self
+                .flash
+                .pull
+                .as_ref()
+                .is_some_and(|record| self.judge_uri(&record.uri).is_ok())
     }
 
     /// After a power cut: from where the image ends if the file has an ETag to know it by, else from the beginning.
     pub(super) fn resume_pull(&mut self, now: Duration) {
         let Some(record) = self.flash.pull.clone() else { return };
         let Ok(start) = self.judge_uri(&record.uri) else { return };
-        let etag = (0..record.etag.len() / 2).map(|at| u8::from_str_radix(&record.etag[at * 2..at * 2 + 2], 16)).collect::<Result<Vec<u8>, _>>().unwrap_or_default();
+        let etag = (0..record.etag.len() / 2)
+            .map(|at| u8::from_str_radix(&record.etag[at * 2..at * 2 + 2], 16))
+            .collect::<Result<Vec<u8>, _>>()
+            .unwrap_or_default();
         let szx = Szx::new(record.szx).unwrap_or(self.config.pull_block);
         let mut config = self.fetch_config();
         let known = !etag.is_empty();
@@ -188,7 +221,9 @@ impl Device {
     fn ask(&mut self, now: Duration, index: usize) {
         let query_dropped = self.has(Defect::QueryDropped);
         let pull = &mut self.ram.pulls[index];
-        let Some(wanted) = pull.fetch.next_request() else { return };
+        let Some(wanted) = pull.fetch.next_request() else {
+            return;
+        };
         let mut packet = request(Code::GET, &pull.start.uri.path);
         if let Host::Name(name) = &pull.start.uri.host {
             build::set_option(&mut packet, option::URI_HOST, name.clone().into_bytes());
@@ -228,19 +263,37 @@ impl Device {
     pub(super) fn on_pull_event(&mut self, now: Duration, id: u32, event: Event) {
         match event {
             Event::Response { exchange, packet, .. } => {
-                if let Some(index) = self.ram.pulls.iter().position(|pull| pull.id == id && pull.exchange == Some(exchange)) {
+                if let Some(index) = self
+                    .ram
+                    .pulls
+                    .iter()
+                    .position(|pull| pull.id == id && pull.exchange == Some(exchange))
+                {
                     self.on_block(now, index, &packet);
                 }
             }
             Event::Failed { exchange, .. } => {
-                if let Some(index) = self.ram.pulls.iter().position(|pull| pull.id == id && pull.exchange == Some(exchange)) {
+                if let Some(index) = self
+                    .ram
+                    .pulls
+                    .iter()
+                    .position(|pull| pull.id == id && pull.exchange == Some(exchange))
+                {
                     self.on_lost(now, index);
                 }
             }
-            Event::DuplicateResponse { packet, .. } | Event::Unmatched { packet, .. } => self.on_stale_response(now, &packet),
+            Event::DuplicateResponse { packet, .. } | Event::Unmatched { packet, .. } => {
+                self.on_stale_response(now, &packet);
+            }
             // Nobody has anything to ask at this socket.
             Event::Request { id: request, .. } => {
-                if let Some(own) = self.ram.pulls.iter_mut().find(|pull| pull.id == id).and_then(|pull| pull.own.as_mut()) {
+                if let Some(own) = self
+                    .ram
+                    .pulls
+                    .iter_mut()
+                    .find(|pull| pull.id == id)
+                    .and_then(|pull| pull.own.as_mut())
+                {
                     let mut packet = Packet::new();
                     packet.header.code = Code::UNAUTHORIZED.into();
                     own.1.respond(now, request, packet);
@@ -252,14 +305,24 @@ impl Device {
 
     /// A response at the main socket.
     pub(super) fn on_pull_response(&mut self, now: Duration, exchange: ExchangeId, packet: &Packet) {
-        if let Some(index) = self.ram.pulls.iter().position(|pull| pull.own.is_none() && pull.exchange == Some(exchange)) {
+        if let Some(index) = self
+            .ram
+            .pulls
+            .iter()
+            .position(|pull| pull.own.is_none() && pull.exchange == Some(exchange))
+        {
             self.on_block(now, index, packet);
         }
     }
 
     /// An exchange of the main socket that came to nothing.
     pub(super) fn on_pull_failed(&mut self, now: Duration, exchange: ExchangeId) {
-        if let Some(index) = self.ram.pulls.iter().position(|pull| pull.own.is_none() && pull.exchange == Some(exchange)) {
+        if let Some(index) = self
+            .ram
+            .pulls
+            .iter()
+            .position(|pull| pull.own.is_none() && pull.exchange == Some(exchange))
+        {
             self.on_lost(now, index);
         }
     }
@@ -283,7 +346,9 @@ impl Device {
         let code = Code::from(packet.header.code);
         if code == Code::SERVICE_UNAVAILABLE && pull.busy < BUSY_LIMIT && !defects.has(Defect::ErrorPayloadAppended) {
             pull.busy += 1;
-            let pause = build::get_uint(packet, option::MAX_AGE).unwrap_or(BUSY_PAUSE).clamp(1, BUSY_PAUSE);
+            let pause = build::get_uint(packet, option::MAX_AGE)
+                .unwrap_or(BUSY_PAUSE)
+                .clamp(1, BUSY_PAUSE);
             pull.retry_at = Some(now + Duration::from_secs(pause));
             return;
         }
@@ -322,7 +387,10 @@ impl Device {
 
     fn on_stored(&mut self, now: Duration, index: usize, offset: u64, done: bool, packet: &Packet) {
         if self.flash.firmware.state == State::Idle && self.has(Defect::ResetThenDownloaded) {
-            self.set_firmware(now, crate::firmware::Firmware::new(State::Downloading, UpdateResult::Initial));
+            self.set_firmware(
+                now,
+                crate::firmware::Firmware::new(State::Downloading, UpdateResult::Initial),
+            );
         }
         let mut payload = packet.payload.as_slice();
         if done && payload.len() == 1 && self.has(Defect::OneByteTailLost) {
@@ -331,8 +399,16 @@ impl Device {
         if self.flash.firmware.state == State::Downloading {
             // A body put together wrong by a defect is appended, as a device that does not count would.
             let end = self.flash.image().len() as u64;
-            let appends = [Defect::NumUnchecked, Defect::ErrorPayloadAppended, Defect::LateAnswerAppended];
-            let at = if appends.into_iter().any(|defect| self.has(defect)) { end } else { offset };
+            let appends = [
+                Defect::NumUnchecked,
+                Defect::ErrorPayloadAppended,
+                Defect::LateAnswerAppended,
+            ];
+            let at = if appends.into_iter().any(|defect| self.has(defect)) {
+                end
+            } else {
+                offset
+            };
             self.store(now, at, payload);
         }
         // The header may have ended it.
@@ -351,8 +427,16 @@ impl Device {
     /// What a power cut must not take: the ETag and the block size.
     fn remember(&mut self, index: usize) {
         let fetch = &self.ram.pulls[index].fetch;
-        let (etag, szx) = (package::hex(fetch.etag().unwrap_or_default()), fetch.szx().unwrap_or(self.config.pull_block).exponent());
-        if let Some(record) = self.flash.pull.as_mut().filter(|record| record.etag != etag || record.szx != szx) {
+        let (etag, szx) = (
+            package::hex(fetch.etag().unwrap_or_default()),
+            fetch.szx().unwrap_or(self.config.pull_block).exponent(),
+        );
+        if let Some(record) = self
+            .flash
+            .pull
+            .as_mut()
+            .filter(|record| record.etag != etag || record.szx != szx)
+        {
             (record.etag, record.szx) = (etag, szx);
             self.flash.touch();
         }
@@ -379,7 +463,9 @@ impl Device {
 
 fn result_of(failure: FetchFailure) -> UpdateResult {
     match failure {
-        FetchFailure::Code(code) if code.class() == 4 && code != Code::REQUEST_ENTITY_INCOMPLETE => UpdateResult::InvalidUri,
+        FetchFailure::Code(code) if code.class() == 4 && code != Code::REQUEST_ENTITY_INCOMPLETE => {
+            UpdateResult::InvalidUri
+        }
         FetchFailure::TooLarge { .. } => UpdateResult::NoFlash,
         FetchFailure::KeepsChanging => UpdateResult::Integrity,
         _ => UpdateResult::ConnectionLost,

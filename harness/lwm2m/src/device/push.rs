@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use fotaproof_coap::blockwise::{Block1Receive, BlockArrival, BodyId, BodyStart, NumberEcho, ReceiveConfig, ReceiveQuirks, ReceiveStep};
+use fotaproof_coap::blockwise::{
+    Block1Receive, BlockArrival, BodyId, BodyStart, NumberEcho, ReceiveConfig, ReceiveQuirks, ReceiveStep,
+};
 use fotaproof_wire::coap::{BlockValue, Code, Szx, build, content_format, option};
 use fotaproof_wire::{Value, content};
 
@@ -48,7 +50,10 @@ enum Sink {
 impl Push {
     pub(super) fn new(config: &DeviceConfig, defects: DefectSet) -> Self {
         let has = |defect| defects.has(defect);
-        let number_bits = [(Defect::Num12Bit, 12), (Defect::Num16Bit, 16)].into_iter().find(|(defect, _)| has(*defect)).map(|(_, bits)| bits);
+        let number_bits = [(Defect::Num12Bit, 12), (Defect::Num16Bit, 16)]
+            .into_iter()
+            .find(|(defect, _)| has(*defect))
+            .map(|(_, bits)| bits);
         let echo = if has(Defect::AckWrongNum) {
             NumberEcho::MinusOne
         } else if has(Defect::NumWraps256) {
@@ -78,10 +83,28 @@ impl Push {
             smaller_refused: has(Defect::Block64Rejected).then_some(128),
             larger_ignored: has(Defect::LargeBlockDropped).then_some(1024),
         };
-        let expiry = if has(Defect::BlackoutDropsBody) { Duration::from_secs(10) } else { config.push_timeout };
-        let max_szx = if has(Defect::OffsetByOwnMaximum) { Szx::S512 } else { config.largest_block };
-        let package = ReceiveConfig { max_szx, max_body: Some(config.flash_size), expiry, quirks, ..ReceiveConfig::default() };
-        let small = ReceiveConfig { max_szx: config.largest_block, max_body: Some(SMALL_BODY), ..ReceiveConfig::default() };
+        let expiry = if has(Defect::BlackoutDropsBody) {
+            Duration::from_secs(10)
+        } else {
+            config.push_timeout
+        };
+        let max_szx = if has(Defect::OffsetByOwnMaximum) {
+            Szx::S512
+        } else {
+            config.largest_block
+        };
+        let package = ReceiveConfig {
+            max_szx,
+            max_body: Some(config.flash_size),
+            expiry,
+            quirks,
+            ..ReceiveConfig::default()
+        };
+        let small = ReceiveConfig {
+            max_szx: config.largest_block,
+            max_body: Some(SMALL_BODY),
+            ..ReceiveConfig::default()
+        };
         Self {
             receive: Block1Receive::new(package),
             open: None,
@@ -123,7 +146,9 @@ impl Device {
 
     pub(super) fn push_timeout(&mut self, now: Duration) {
         let expired = self.ram.push.receive.expire(now);
-        let Some(open) = self.ram.push.open.take_if(|open| expired.contains(&open.body)) else { return };
+        let Some(open) = self.ram.push.open.take_if(|open| expired.contains(&open.body)) else {
+            return;
+        };
         if matches!(open.sink, Sink::Drain) || self.flash.firmware.state != State::Downloading {
             return;
         }
@@ -141,21 +166,35 @@ impl Device {
             return Code::NOT_FOUND.into();
         }
         let empty = request.packet.payload.is_empty();
-        let attributes = empty && request.format.is_none() && request.block1.is_none() && build::get_option(&request.packet, option::URI_QUERY).is_some();
+        let attributes = empty
+            && request.format.is_none()
+            && request.block1.is_none()
+            && build::get_option(&request.packet, option::URI_QUERY).is_some();
         if attributes && code == Code::PUT {
             return self.put(now, request);
         }
-        if code == Code::POST && (self.has(Defect::PostIsExecute) || (empty && request.format.is_none() && request.block1.is_none())) {
+        if code == Code::POST
+            && (self.has(Defect::PostIsExecute) || (empty && request.format.is_none() && request.block1.is_none()))
+        {
             return Code::METHOD_NOT_ALLOWED.into();
         }
-        if self.config.delivery == 0 || self.has(Defect::DeliveryLies) || (self.has(Defect::CancelSticks) && self.ram.push.cancelled) {
+        if self.config.delivery == 0
+            || self.has(Defect::DeliveryLies)
+            || (self.has(Defect::CancelSticks) && self.ram.push.cancelled)
+        {
             return Code::METHOD_NOT_ALLOWED.into();
         }
-        let Some(format) = self.package_format(request.format) else { return Code::UNSUPPORTED_CONTENT_FORMAT.into() };
+        let Some(format) = self.package_format(request.format) else {
+            return Code::UNSUPPORTED_CONTENT_FORMAT.into();
+        };
         if self.has(Defect::BodySlotLeak) {
             if request.from != self.config.server && request.block1.is_some_and(|block| block.more) {
                 self.ram.push.slot_leaked = true;
-                return Answer::from(Code::CONTINUE).with_block1(request.block1.unwrap_or(BlockValue { num: 0, more: true, szx: Szx::S1024 }));
+                return Answer::from(Code::CONTINUE).with_block1(request.block1.unwrap_or(BlockValue {
+                    num: 0,
+                    more: true,
+                    szx: Szx::S1024,
+                }));
             }
             if self.ram.push.slot_leaked {
                 return Code::SERVICE_UNAVAILABLE.into();
@@ -229,8 +268,14 @@ impl Device {
         if let Err(code) = self.may_begin(now) {
             return code.into();
         }
-        let cut = if self.has(Defect::PackageCutAt128) { payload.len().min(128) } else { payload.len() };
-        let Ok(bytes) = self.decode_package(format, &payload[..cut]) else { return Code::BAD_REQUEST.into() };
+        let cut = if self.has(Defect::PackageCutAt128) {
+            payload.len().min(128)
+        } else {
+            payload.len()
+        };
+        let Ok(bytes) = self.decode_package(format, &payload[..cut]) else {
+            return Code::BAD_REQUEST.into();
+        };
         self.begin_download(now);
         self.store(now, 0, &bytes);
         self.complete_download(now);
@@ -274,14 +319,33 @@ impl Device {
         };
         let step = self.ram.push.receive.on_block(now, &arrival);
         match step {
-            ReceiveStep::Continue { body, start, offset, len, answer } => {
+            ReceiveStep::Continue {
+                body,
+                start,
+                offset,
+                len,
+                answer,
+            } => {
                 let delay = self.take_block(now, body, start, format, offset, len, payload);
-                Answer { delay, ..Answer::from(Code::CONTINUE).with_block1(answer) }
+                Answer {
+                    delay,
+                    ..Answer::from(Code::CONTINUE).with_block1(answer)
+                }
             }
-            ReceiveStep::Complete { body, start, offset, len, answer, .. } => {
+            ReceiveStep::Complete {
+                body,
+                start,
+                offset,
+                len,
+                answer,
+                ..
+            } => {
                 let delay = self.take_block(now, body, start, format, offset, len, payload);
                 let code = self.end_body(now);
-                Answer { delay, ..Answer::from(code).with_block1(answer) }
+                Answer {
+                    delay,
+                    ..Answer::from(code).with_block1(answer)
+                }
             }
             ReceiveStep::Silent => Answer::silent(),
             step => {
@@ -289,18 +353,37 @@ impl Device {
                 if let ReceiveStep::TooLarge { limit, dropped, .. } = step {
                     self.refuse_too_large(now, dropped);
                     let size1 = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
-                    return Answer { size1, block1: step.answer(), ..code.into() };
+                    return Answer {
+                        size1,
+                        block1: step.answer(),
+                        ..code.into()
+                    };
                 }
-                if let ReceiveStep::Bad { dropped: Some(body), reason } = step
-                    && self.ram.push.open.take_if(|open| open.body == body).is_some_and(|open| !matches!(open.sink, Sink::Drain))
+                if let ReceiveStep::Bad {
+                    dropped: Some(body),
+                    reason,
+                } = step
+                    && self
+                        .ram
+                        .push
+                        .open
+                        .take_if(|open| open.body == body)
+                        .is_some_and(|open| !matches!(open.sink, Sink::Drain))
                 {
                     self.log(format!("push given up: {reason}"));
                     self.fail_download(now, UpdateResult::ConnectionLost);
                 }
-                if matches!(step, ReceiveStep::Duplicate { .. }) && self.has(Defect::SlowBlockLost) && !self.ram.pending.is_empty() {
-                    self.flash.truncate(self.flash.image().len().saturating_sub(block.size()));
+                if matches!(step, ReceiveStep::Duplicate { .. })
+                    && self.has(Defect::SlowBlockLost)
+                    && !self.ram.pending.is_empty()
+                {
+                    self.flash
+                        .truncate(self.flash.image().len().saturating_sub(block.size()));
                 }
-                Answer { block1: step.answer(), ..code.into() }
+                Answer {
+                    block1: step.answer(),
+                    ..code.into()
+                }
             }
         }
     }
@@ -308,21 +391,36 @@ impl Device {
     fn refuse_too_large(&mut self, now: Duration, dropped: Option<BodyId>) {
         let known = self.ram.push.open.take_if(|open| Some(open.body) == dropped);
         let drained = known.as_ref().is_some_and(|open| matches!(open.sink, Sink::Drain));
-        if !drained && matches!(self.flash.firmware.state, State::Idle | State::Downloading) && self.ram.pulls.is_empty() {
+        if !drained
+            && matches!(self.flash.firmware.state, State::Idle | State::Downloading)
+            && self.ram.pulls.is_empty()
+        {
             self.fail_download(now, UpdateResult::NoFlash);
         }
     }
 
     /// Stores a block; how long the flash is busy with it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one step of the block-wise machine")]
-    fn take_block(&mut self, now: Duration, body: BodyId, start: BodyStart, format: u16, offset: u64, len: u64, payload: &[u8]) -> Duration {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one step of the block-wise machine"
+    )]
+    fn take_block(
+        &mut self,
+        now: Duration,
+        body: BodyId,
+        start: BodyStart,
+        format: u16,
+        offset: u64,
+        len: u64,
+        payload: &[u8],
+    ) -> Duration {
         if start != BodyStart::No {
             self.begin_body(now, body, format);
         }
         let mut bytes = payload.to_vec();
         bytes.resize(len as usize, 0);
         let limit = self.config.ram_size;
-        let stores = self.flash.firmware.state == State::Downloading || self.has(Defect::CancelledPushContinues);
+        let stores = self.flash.firmware.state == State::Downloading || self.goes_on_after_cancel();
         match self.ram.push.open.as_mut().map(|open| &mut open.sink) {
             Some(Sink::Flash) if stores => {
                 self.store(now, offset, &bytes);
@@ -341,7 +439,14 @@ impl Device {
 
     fn begin_body(&mut self, now: Duration, body: BodyId, format: u16) {
         let raw = format == content_format::OPAQUE;
-        let sink = if raw { Sink::Flash } else { Sink::Memory { format, bytes: Vec::new() } };
+        let sink = if raw {
+            Sink::Flash
+        } else {
+            Sink::Memory {
+                format,
+                bytes: Vec::new(),
+            }
+        };
         self.ram.push.open = Some(Open { body, sink });
         if self.flash.firmware.state == State::Downloading && self.ram.pulls.is_empty() {
             // The same endpoint begins anew: the unfinished body is void.
@@ -353,7 +458,9 @@ impl Device {
 
     /// The body is complete: its outcome shows in Update Result only, unless it cannot be decoded at all.
     fn end_body(&mut self, now: Duration) -> Code {
-        let Some(Open { sink, .. }) = self.ram.push.open.take() else { return Code::CHANGED };
+        let Some(Open { sink, .. }) = self.ram.push.open.take() else {
+            return Code::CHANGED;
+        };
         match sink {
             Sink::Drain => return Code::CHANGED,
             Sink::Flash => {}
@@ -365,7 +472,7 @@ impl Device {
                 }
             },
         }
-        if self.flash.firmware.state == State::Downloading || self.has(Defect::CancelledPushContinues) {
+        if self.flash.firmware.state == State::Downloading || self.goes_on_after_cancel() {
             self.complete_download(now);
         }
         Code::CHANGED
@@ -378,10 +485,17 @@ impl Device {
         }
         if self.has(Defect::TlvPerBlock) && format == content_format::TLV {
             // What is left of a TLV body when each block of 512 bytes is taken for one of its own.
-            return Ok(body.chunks(512).flat_map(|block| block.iter().skip(4)).copied().collect());
+            return Ok(body
+                .chunks(512)
+                .flat_map(|block| block.iter().skip(4))
+                .copied()
+                .collect());
         }
         let versions = definitions::Versions::of(self.config.lwm2m.max(Version::V1_0)).with(5, self.config.object5);
-        let values = content::decode(format, &PACKAGE, body, &|path| definitions::resource_type(path, &versions)).map_err(|_| Code::BAD_REQUEST)?;
+        let values = content::decode(format, &PACKAGE, body, &|path| {
+            definitions::resource_type(path, &versions)
+        })
+        .map_err(|_| Code::BAD_REQUEST)?;
         match values.as_slice() {
             [(path, Value::Opaque(bytes))] if *path == PACKAGE => Ok(bytes.clone()),
             _ => Err(Code::BAD_REQUEST),

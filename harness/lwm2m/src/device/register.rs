@@ -5,8 +5,8 @@ use core::time::Duration;
 use coap_lite::Packet;
 use fotaproof_coap::blockwise::{Block1Send, SendStep, block_option};
 use fotaproof_coap::{ExchangeId, Request};
-use fotaproof_wire::coap::{Code, content_format, option};
 use fotaproof_wire::coap::build;
+use fotaproof_wire::coap::{Code, content_format, option};
 use fotaproof_wire::link_format::{self, Link};
 
 use super::power::Power;
@@ -41,19 +41,40 @@ enum Wanted {
 enum Stage {
     Off,
     Waiting(Duration),
-    Registering { exchange: ExchangeId, sent: Duration, blocks: Option<(Block1Send, Vec<u8>)> },
+    Registering {
+        exchange: ExchangeId,
+        sent: Duration,
+        blocks: Option<(Block1Send, Vec<u8>)>,
+    },
     Registered,
-    Updating { exchange: ExchangeId, sent: Duration },
+    Updating {
+        exchange: ExchangeId,
+        sent: Duration,
+    },
     Deregistering(ExchangeId),
 }
 
 impl Registration {
     pub(super) fn new(config: &DeviceConfig) -> Self {
-        Self { stage: Stage::Off, lwm2m: config.lwm2m, pause: config.retry, location: Vec::new(), refreshed: Duration::ZERO, wanted: None }
+        Self {
+            stage: Stage::Off,
+            lwm2m: config.lwm2m,
+            pause: config.retry,
+            location: Vec::new(),
+            refreshed: Duration::ZERO,
+            wanted: None,
+        }
     }
 
     pub(super) fn off() -> Self {
-        Self { stage: Stage::Off, lwm2m: Version::V1_0, pause: Duration::ZERO, location: Vec::new(), refreshed: Duration::ZERO, wanted: None }
+        Self {
+            stage: Stage::Off,
+            lwm2m: Version::V1_0,
+            pause: Duration::ZERO,
+            location: Vec::new(),
+            refreshed: Duration::ZERO,
+            wanted: None,
+        }
     }
 
     fn is_registered(&self) -> bool {
@@ -106,7 +127,11 @@ impl Device {
 
     /// Asks for an Update as soon as possible.
     pub(super) fn refresh_registration(&mut self, now: Duration, lifetime_changed: bool) {
-        let wanted = if lifetime_changed { Wanted::Lifetime } else { Wanted::Update };
+        let wanted = if lifetime_changed {
+            Wanted::Lifetime
+        } else {
+            Wanted::Update
+        };
         if self.ram.registration.wanted != Some(Wanted::Lifetime) {
             self.ram.registration.wanted = Some(wanted);
         }
@@ -124,7 +149,11 @@ impl Device {
             blocks = Some(Block1Send::new(payload.len() as u64, szx));
         }
         let exchange = self.send_register(now, blocks.as_ref(), &payload);
-        self.ram.registration.stage = Stage::Registering { exchange, sent: now, blocks: blocks.map(|blocks| (blocks, payload)) };
+        self.ram.registration.stage = Stage::Registering {
+            exchange,
+            sent: now,
+            blocks: blocks.map(|blocks| (blocks, payload)),
+        };
     }
 
     fn send_register(&mut self, now: Duration, blocks: Option<&Block1Send>, payload: &[u8]) -> ExchangeId {
@@ -147,7 +176,9 @@ impl Device {
             build::set_block1(&mut packet, step.block);
             packet.payload = payload[step.range.start as usize..step.range.end as usize].to_vec();
         }
-        self.ram.endpoint.request(now, self.config.server, Request::confirmable(packet))
+        self.ram
+            .endpoint
+            .request(now, self.config.server, Request::confirmable(packet))
     }
 
     /// The object list: every instance, and the version of an object where it is not the enabler's default.
@@ -176,7 +207,8 @@ impl Device {
         if object == 5 && self.has(Defect::VerOverstated) {
             version.1 += 1;
         }
-        (version != default_version(self.config.lwm2m, object) || (object == 5 && version > Version::V1_0)).then_some(version)
+        (version != default_version(self.config.lwm2m, object) || (object == 5 && version > Version::V1_0))
+            .then_some(version)
     }
 
     fn update_registration(&mut self, now: Duration) {
@@ -184,7 +216,10 @@ impl Device {
         if self.ram.registration.wanted.take() == Some(Wanted::Lifetime) {
             build::set_query(&mut packet, [format!("lt={}", self.lifetime())]);
         }
-        let exchange = self.ram.endpoint.request(now, self.config.server, Request::confirmable(packet));
+        let exchange = self
+            .ram
+            .endpoint
+            .request(now, self.config.server, Request::confirmable(packet));
         self.ram.registration.stage = Stage::Updating { exchange, sent: now };
     }
 
@@ -196,7 +231,11 @@ impl Device {
         if let Stage::Updating { exchange, .. } = self.ram.registration.stage {
             self.ram.endpoint.cancel(exchange);
         }
-        let location = if self.has(Defect::DeregisterWrongPath) { vec![b"rd".to_vec()] } else { self.ram.registration.location.clone() };
+        let location = if self.has(Defect::DeregisterWrongPath) {
+            vec![b"rd".to_vec()]
+        } else {
+            self.ram.registration.location.clone()
+        };
         let mut request = Request::confirmable(request(Code::DELETE, &location));
         request.immediate = true;
         let exchange = self.ram.endpoint.request(now, self.config.server, request);
@@ -208,12 +247,22 @@ impl Device {
     pub(super) fn on_register_response(&mut self, now: Duration, exchange: ExchangeId, packet: &Packet) -> bool {
         let code = Code::from(packet.header.code);
         match &mut self.ram.registration.stage {
-            Stage::Registering { exchange: ours, blocks, .. } if *ours == exchange => {
+            Stage::Registering {
+                exchange: ours, blocks, ..
+            } if *ours == exchange => {
                 if let Some((mut blocks, payload)) = blocks.take() {
-                    let step = blocks.on_response(code, block_option(packet, option::BLOCK1), build::get_uint(packet, option::SIZE1));
+                    let step = blocks.on_response(
+                        code,
+                        block_option(packet, option::BLOCK1),
+                        build::get_uint(packet, option::SIZE1),
+                    );
                     if matches!(step, SendStep::Next | SendStep::Restart { .. }) {
                         let exchange = self.send_register(now, Some(&blocks), &payload);
-                        self.ram.registration.stage = Stage::Registering { exchange, sent: now, blocks: Some((blocks, payload)) };
+                        self.ram.registration.stage = Stage::Registering {
+                            exchange,
+                            sent: now,
+                            blocks: Some((blocks, payload)),
+                        };
                         return true;
                     }
                 }
@@ -238,8 +287,15 @@ impl Device {
     }
 
     fn on_register_answer(&mut self, now: Duration, code: Code, packet: &Packet) {
-        let Stage::Registering { sent, .. } = self.ram.registration.stage else { return };
-        let location: Vec<Vec<u8>> = packet.get_option(coap_lite::CoapOption::LocationPath).into_iter().flatten().cloned().collect();
+        let Stage::Registering { sent, .. } = self.ram.registration.stage else {
+            return;
+        };
+        let location: Vec<Vec<u8>> = packet
+            .get_option(coap_lite::CoapOption::LocationPath)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         if code == Code::CREATED && !location.is_empty() {
             let registration = &mut self.ram.registration;
             registration.location = location;
@@ -273,7 +329,9 @@ impl Device {
     /// Whether the exchange that failed belongs to this interface.
     pub(super) fn on_register_failed(&mut self, now: Duration, exchange: ExchangeId) -> bool {
         match self.ram.registration.stage {
-            Stage::Registering { exchange: ours, .. } if ours == exchange => self.retry_later(now, "no answer to Register"),
+            Stage::Registering { exchange: ours, .. } if ours == exchange => {
+                self.retry_later(now, "no answer to Register");
+            }
             Stage::Updating { exchange: ours, .. } if ours == exchange => {
                 if self.has(Defect::StuckAfterExpiry) {
                     self.ram.registration.stage = Stage::Off;
@@ -294,7 +352,8 @@ impl Device {
             return;
         }
         self.flush();
-        self.outputs.push_back(super::DeviceOutput::CloseSocket(self.ram.socket));
+        self.outputs
+            .push_back(super::DeviceOutput::CloseSocket(self.ram.socket));
         let socket = self.open_socket();
         let fresh = Ram::new(&self.config, self.defects, self.flash.boots, socket);
         (self.ram.socket, self.ram.endpoint, self.ram.registration) = (socket, fresh.endpoint, fresh.registration);

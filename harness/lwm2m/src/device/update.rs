@@ -42,7 +42,15 @@ pub(super) struct Update {
 impl Device {
     pub(super) fn update_deadline(&self) -> Option<Duration> {
         let update = &self.ram.update;
-        [update.install_until, update.defer_until, update.installs_itself_at, update.result_hidden_until].into_iter().flatten().min()
+        [
+            update.install_until,
+            update.defer_until,
+            update.installs_itself_at,
+            update.result_hidden_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn update_timeout(&mut self, now: Duration) {
@@ -76,7 +84,11 @@ impl Device {
     }
 
     pub(super) fn transition(&mut self, now: Duration, trigger: Trigger) -> Result<(), Code> {
-        let pair = self.flash.firmware.after(self.config.object5, trigger).map_err(|_| Code::METHOD_NOT_ALLOWED)?;
+        let pair = self
+            .flash
+            .firmware
+            .after(self.config.object5, trigger)
+            .map_err(|_| Code::METHOD_NOT_ALLOWED)?;
         self.set_firmware(now, pair);
         Ok(())
     }
@@ -115,9 +127,6 @@ impl Device {
     }
 
     fn look_at_header(&mut self, now: Duration) {
-        if self.has(Defect::PackageCutAt128) || self.has(Defect::WrongTypeAccepted) {
-            return;
-        }
         match package::parse(self.flash.image()) {
             Ok(None) => {}
             Ok(Some(parsed)) => {
@@ -129,6 +138,7 @@ impl Device {
                     self.fail_download(now, result);
                 }
             }
+            Err(PackageError::Magic(_)) if self.has(Defect::WrongTypeAccepted) => {}
             Err(error) => self.fail_download(now, result_of(error)),
         }
     }
@@ -147,7 +157,10 @@ impl Device {
         if self.config.signed_only && header.signature.is_none() && !self.has(Defect::SignatureOptional) {
             return Err(UpdateResult::Integrity);
         }
-        if self.config.anti_rollback && is_older(&header.version, &self.flash.version) && !self.has(Defect::RollbackAllowed) {
+        if self.config.anti_rollback
+            && is_older(&header.version, &self.flash.version)
+            && !self.has(Defect::RollbackAllowed)
+        {
             return Err(UpdateResult::UnsupportedType);
         }
         Ok(())
@@ -156,23 +169,33 @@ impl Device {
     /// How long the flash is busy with the block that was just stored.
     pub(super) fn flash_delay(&mut self, _offset: u64) -> Duration {
         let update = &mut self.ram.update;
-        let Some((_, directives)) = &update.parsed else { return Duration::ZERO };
+        let Some((_, directives)) = &update.parsed else {
+            return Duration::ZERO;
+        };
         let tenth = directives.tenth.filter(|_| update.blocks.is_multiple_of(10));
-        let erase = if core::mem::take(&mut update.header_is_new) { directives.erase } else { Duration::ZERO };
+        let erase = if core::mem::take(&mut update.header_is_new) {
+            directives.erase
+        } else {
+            Duration::ZERO
+        };
         erase + tenth.unwrap_or(directives.write)
     }
 
     /// The last byte is there: Downloaded, or why not.
     pub(super) fn complete_download(&mut self, now: Duration) {
-        if self.flash.firmware.state != State::Downloading && !self.has(Defect::CancelledPushContinues) {
+        if self.flash.firmware.state != State::Downloading && !self.goes_on_after_cancel() {
             return;
         }
         self.flash.pull = None;
-        if self.has(Defect::Length16Bit) {
-            self.flash.truncate(self.flash.image().len() % 65536);
+        let length = self.flash.image().len();
+        let wrapped = self.has(Defect::Length16Bit) && length > 65_535;
+        if wrapped {
+            self.flash.truncate(length % 65_536);
         }
         self.flash.record_received();
-        if let Err(error) = self.verify_package() {
+        if let Err(error) = self.verify_package()
+            && !wrapped
+        {
             self.log(format!("package refused: {error}"));
             return self.fail_download(now, result_of(error));
         }
@@ -181,21 +204,27 @@ impl Device {
         if self.has(Defect::InstallsByItself) {
             self.ram.update.installs_itself_at = Some(now + Duration::from_secs(60));
         }
-        let automatic = self.config.object5 >= Version::V1_2 && self.flash.auto_upgrade && !self.has(Defect::AutoUpgradeIgnored);
+        let automatic =
+            self.config.object5 >= Version::V1_2 && self.flash.auto_upgrade && !self.has(Defect::AutoUpgradeIgnored);
         if automatic || core::mem::take(&mut self.ram.update.execute_queued) {
             self.start_install(now);
         }
     }
 
     fn verify_package(&self) -> Result<(), PackageError> {
-        let unchecked = [Defect::ChecksumUnchecked, Defect::WrongTypeAccepted, Defect::Length16Bit, Defect::PackageCutAt128];
-        if unchecked.into_iter().any(|defect| self.has(defect)) || (self.has(Defect::EmptyPackageIs2) && self.flash.image().is_empty()) {
+        if self.has(Defect::ChecksumUnchecked) || (self.has(Defect::EmptyPackageIs2) && self.flash.image().is_empty()) {
             return Ok(());
         }
         match package::verify(self.flash.image()) {
             Err(PackageError::Signature) if self.has(Defect::SignatureCoversHeader) => Ok(()),
+            Err(PackageError::Magic(_)) if self.has(Defect::WrongTypeAccepted) => Ok(()),
             verdict => verdict.map(|_| ()),
         }
+    }
+
+    /// A defect lets blocks go on after Cancel.
+    pub(super) fn goes_on_after_cancel(&self) -> bool {
+        self.ram.push.cancelled && self.has(Defect::CancelledPushContinues)
     }
 
     pub(super) fn fail_download(&mut self, now: Duration, result: UpdateResult) {
@@ -232,7 +261,11 @@ impl Device {
             State::Updating if self.has(Defect::NulInUpdating) => self.abort_install(now),
             State::Updating => return Code::METHOD_NOT_ALLOWED,
             State::Idle if self.has(Defect::NulKeepsResult) => {}
-            State::Idle | State::Downloaded if self.has(Defect::FailedIsFinal) && pair.result == UpdateResult::Failed => return Code::METHOD_NOT_ALLOWED,
+            State::Idle | State::Downloaded
+                if self.has(Defect::FailedIsFinal) && pair.result == UpdateResult::Failed =>
+            {
+                return Code::METHOD_NOT_ALLOWED;
+            }
             State::Downloading if self.has(Defect::NulHalfReset) => {
                 self.ram.update.half_reset = true;
                 self.ram.observe.mark_dirty();
@@ -252,7 +285,8 @@ impl Device {
         self.end_pulls();
         self.ram.push.give_up();
         self.ram.push.cancelled = false;
-        let deferred = self.flash.firmware.result == UpdateResult::Deferred && self.has(Defect::DeferredInstallSurvives);
+        let deferred =
+            self.flash.firmware.result == UpdateResult::Deferred && self.has(Defect::DeferredInstallSurvives);
         let _ = self.transition(now, Trigger::Reset);
         if !deferred {
             self.ram.update.defer_until = None;
@@ -275,7 +309,12 @@ impl Device {
     /// Execute on Cancel (OMA registry object 5, resource 10).
     pub(super) fn cancel(&mut self, now: Duration) -> Answer {
         if self.config.object5 < Version::V1_1 {
-            return if self.has(Defect::CancelAnswers204) { Code::CHANGED } else { Code::NOT_FOUND }.into();
+            return if self.has(Defect::CancelAnswers204) {
+                Code::CHANGED
+            } else {
+                Code::NOT_FOUND
+            }
+            .into();
         }
         match self.flash.firmware.state {
             State::Idle if self.has(Defect::CancelIdleCrashes) => {
@@ -285,7 +324,8 @@ impl Device {
             State::Updating if self.has(Defect::CancelInUpdating) => return Code::CHANGED.into(),
             _ => {}
         }
-        let deferred = self.flash.firmware.result == UpdateResult::Deferred && self.has(Defect::DeferredInstallSurvives);
+        let deferred =
+            self.flash.firmware.result == UpdateResult::Deferred && self.has(Defect::DeferredInstallSurvives);
         if let Err(code) = self.transition(now, Trigger::Cancel) {
             return code.into();
         }
@@ -320,7 +360,10 @@ impl Device {
             }
             State::Downloaded if result == UpdateResult::Deferred => {}
             State::Downloaded => {
-                let wanted = package::parse(self.flash.image()).ok().flatten().is_some_and(|parsed| parsed.header.effects().defer);
+                let wanted = package::parse(self.flash.image())
+                    .ok()
+                    .flatten()
+                    .is_some_and(|parsed| parsed.header.effects().defer);
                 let allowed = self.flash.defer_period > 0 || self.has(Defect::DeferAlthoughZero);
                 if wanted && allowed && self.transition(now, Trigger::Defer).is_ok() {
                     self.arm_deferral(now);
@@ -328,8 +371,15 @@ impl Device {
                     self.start_install(now);
                 }
             }
-            State::Idle if self.has(Defect::ExecuteInIdle) || (self.has(Defect::NulKeepsImage) && !self.flash.image().is_empty()) => self.start_install(now),
-            State::Idle if result == UpdateResult::Success && self.has(Defect::LateExecuteReboots) => self.reboot_soon(now),
+            State::Idle
+                if self.has(Defect::ExecuteInIdle)
+                    || (self.has(Defect::NulKeepsImage) && !self.flash.image().is_empty()) =>
+            {
+                self.start_install(now);
+            }
+            State::Idle if result == UpdateResult::Success && self.has(Defect::LateExecuteReboots) => {
+                self.reboot_soon(now);
+            }
             State::Downloading if self.has(Defect::ExecuteQueued) => {
                 self.ram.update.execute_queued = true;
                 return Code::METHOD_NOT_ALLOWED.into();
@@ -351,7 +401,10 @@ impl Device {
     }
 
     fn install_time(&self) -> Duration {
-        let own = package::parse(self.flash.image()).ok().flatten().and_then(|parsed| parsed.header.effects().install_time);
+        let own = package::parse(self.flash.image())
+            .ok()
+            .flatten()
+            .and_then(|parsed| parsed.header.effects().install_time);
         own.unwrap_or(self.config.install_time)
     }
 
@@ -373,7 +426,11 @@ impl Device {
         };
         let directives = parsed.header.effects();
         if directives.bad_at_install {
-            let result = if self.has(Defect::InstallIntegrityIs1) { UpdateResult::Success } else { UpdateResult::Integrity };
+            let result = if self.has(Defect::InstallIntegrityIs1) {
+                UpdateResult::Success
+            } else {
+                UpdateResult::Integrity
+            };
             let _ = self.transition(now, Trigger::PackageRejected(result));
             return self.flash.erase();
         }
@@ -413,9 +470,18 @@ impl Device {
             self.ram.update.result_hidden_until = Some(now + Duration::from_secs(5));
         }
         match self.flash.firmware {
-            Firmware { state: State::Downloading, .. } => self.resume_pull(now),
-            Firmware { state: State::Downloaded, result: UpdateResult::Deferred } => self.arm_deferral(now),
-            Firmware { state: State::Downloaded, .. } if core::mem::take(&mut self.flash.install_at_boot) => self.start_install(now),
+            Firmware {
+                state: State::Downloading,
+                ..
+            } => self.resume_pull(now),
+            Firmware {
+                state: State::Downloaded,
+                result: UpdateResult::Deferred,
+            } => self.arm_deferral(now),
+            Firmware {
+                state: State::Downloaded,
+                ..
+            } if core::mem::take(&mut self.flash.install_at_boot) => self.start_install(now),
             _ => {}
         }
     }
@@ -455,7 +521,10 @@ impl Device {
             return;
         }
         if self.has(Defect::UriCutAt128) {
-            let end = (0..=uri.len().min(128)).rev().find(|end| uri.is_char_boundary(*end)).unwrap_or(0);
+            let end = (0..=uri.len().min(128))
+                .rev()
+                .find(|end| uri.is_char_boundary(*end))
+                .unwrap_or(0);
             uri.truncate(end);
         }
         match state {
@@ -472,9 +541,14 @@ impl Device {
                 if state != State::Downloading {
                     self.begin_download(now);
                 }
-                self.ram.update.pending_pull = Some(PullStart { shadow: state == State::Downloading, ..start });
+                self.ram.update.pending_pull = Some(PullStart {
+                    shadow: state == State::Downloading,
+                    ..start
+                });
             }
-            Err(UpdateResult::InvalidUri) if self.has(Defect::BadUriHangs) && !uri.contains("://h") => self.begin_download(now),
+            Err(UpdateResult::InvalidUri) if self.has(Defect::BadUriHangs) && !uri.contains("://h") => {
+                self.begin_download(now);
+            }
             Err(result) => {
                 self.fail_download(now, result);
                 if self.has(Defect::ResultWiped) {
@@ -486,7 +560,11 @@ impl Device {
 
     /// Where a URI leads; Result 7 or 9 when nowhere (OMA registry object 5, resource 5).
     pub(super) fn judge_uri(&self, text: &str) -> Result<PullStart, UpdateResult> {
-        let schemes: &[&str] = if self.has(Defect::UnlistedSchemeTried) { &["coap", "coaps", "http", "https", "coap+tcp", "coaps+tcp"] } else { &["coap"] };
+        let schemes: &[&str] = if self.has(Defect::UnlistedSchemeTried) {
+            &["coap", "coaps", "http", "https", "coap+tcp", "coaps+tcp"]
+        } else {
+            &["coap"]
+        };
         if self.has(Defect::BracketParse) && text.contains('[') {
             return Err(UpdateResult::InvalidUri);
         }
@@ -508,7 +586,11 @@ impl Device {
                 address
             }
         };
-        Ok(PullStart { uri, target, shadow: false })
+        Ok(PullStart {
+            uri,
+            target,
+            shadow: false,
+        })
     }
 
     pub(super) fn close_socket(&mut self, socket: super::SocketId) {
@@ -517,12 +599,20 @@ impl Device {
 }
 
 fn result_of(error: PackageError) -> UpdateResult {
-    if matches!(error, PackageError::Magic(_)) { UpdateResult::UnsupportedType } else { UpdateResult::Integrity }
+    if matches!(error, PackageError::Magic(_)) {
+        UpdateResult::UnsupportedType
+    } else {
+        UpdateResult::Integrity
+    }
 }
 
 /// Whether a dotted version is below another; what is no number counts by its text.
 fn is_older(version: &str, running: &str) -> bool {
-    let numbers = |text: &str| text.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let numbers = |text: &str| {
+        text.split('.')
+            .map(|part| part.parse::<u64>().ok())
+            .collect::<Option<Vec<_>>>()
+    };
     match (numbers(version), numbers(running)) {
         (Some(version), Some(running)) => version < running,
         _ => version < running,

@@ -40,14 +40,22 @@ pub enum UriError {
 
 /// Takes a URI apart. `schemes` are those that are fetched over CoAP.
 pub fn parse(text: &str, schemes: &[&str]) -> Result<CoapUri, UriError> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Err(UriError::Form(0)) };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(UriError::Form(0));
+    };
     let scheme = scheme.to_ascii_lowercase();
-    let well_formed = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let well_formed = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if !well_formed {
         return Err(UriError::Form(0));
     }
     let start = scheme.len() + 3;
-    if let Some(at) = text.bytes().position(|byte| byte <= b' ' || byte == 0x7f || b"<>\"\\^`{|}#".contains(&byte)) {
+    if let Some(at) = text
+        .bytes()
+        .position(|byte| byte <= b' ' || byte == 0x7f || b"<>\"\\^`{|}#".contains(&byte))
+    {
         return Err(UriError::Form(at));
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -59,11 +67,20 @@ pub fn parse(text: &str, schemes: &[&str]) -> Result<CoapUri, UriError> {
         Some((path, query)) => (path, Some(query)),
         None => (&rest[end..], None),
     };
-    let decode_all = |text: &str, separator: char| text.split(separator).map(decode).collect::<Option<Vec<_>>>().ok_or(UriError::Form(start + end));
+    let decode_all = |text: &str, separator: char| {
+        text.split(separator)
+            .map(decode)
+            .collect::<Option<Vec<_>>>()
+            .ok_or(UriError::Form(start + end))
+    };
     Ok(CoapUri {
         host,
         port,
-        path: if path.len() > 1 { decode_all(&path[1..], '/')? } else { Vec::new() },
+        path: if path.len() > 1 {
+            decode_all(&path[1..], '/')?
+        } else {
+            Vec::new()
+        },
         query: query.map_or(Ok(Vec::new()), |query| decode_all(query, '&'))?,
     })
 }
@@ -74,19 +91,30 @@ fn authority(text: &str) -> Option<(Host, u16)> {
     }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (literal, rest) = rest.split_once(']')?;
-        (Host::Address(IpAddr::V6(literal.parse::<Ipv6Addr>().ok()?)), if rest.is_empty() { "" } else { rest.strip_prefix(':')? })
+        (
+            Host::Address(IpAddr::V6(literal.parse::<Ipv6Addr>().ok()?)),
+            if rest.is_empty() { "" } else { rest.strip_prefix(':')? },
+        )
     } else {
         let (name, port) = text.split_once(':').unwrap_or((text, ""));
         let name = String::from_utf8(decode(name)?).ok()?.to_ascii_lowercase();
         if name.is_empty() {
             return None;
         }
-        (name.parse::<Ipv4Addr>().map_or(Host::Name(name), |address| Host::Address(IpAddr::V4(address))), port)
+        (
+            name.parse::<Ipv4Addr>()
+                .map_or(Host::Name(name), |address| Host::Address(IpAddr::V4(address))),
+            port,
+        )
     };
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let port = if port.is_empty() { COAP_PORT } else { port.parse().ok().filter(|port| *port != 0)? };
+    let port = if port.is_empty() {
+        COAP_PORT
+    } else {
+        port.parse().ok().filter(|port| *port != 0)?
+    };
     Some((host, port))
 }
 
@@ -96,7 +124,9 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         if byte == b'%' {
-            let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+            let digits = rest
+                .get(..2)
+                .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
             bytes.push(u8::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?);
             rest = &rest[2..];
         } else {
@@ -115,7 +145,10 @@ mod tests {
     }
 
     fn texts(parts: &[Vec<u8>]) -> Vec<String> {
-        parts.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+        parts
+            .iter()
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect()
     }
 
     #[test]
@@ -128,7 +161,10 @@ mod tests {
 
     #[test]
     fn literals_names_and_defaults() {
-        assert_eq!(coap("coap://[fd00::2]:5683/fw").unwrap().host, Host::Address("fd00::2".parse().unwrap()));
+        assert_eq!(
+            coap("coap://[fd00::2]:5683/fw").unwrap().host,
+            Host::Address("fd00::2".parse().unwrap())
+        );
         assert_eq!(coap("coap://[fd00::2]/fw").unwrap().port, COAP_PORT);
         assert_eq!(coap("COAP://Host/").unwrap().host, Host::Name("host".to_owned()));
         assert_eq!(coap("coap://h").unwrap().path, Vec::<Vec<u8>>::new());
@@ -138,7 +174,19 @@ mod tests {
 
     #[test]
     fn form_is_judged_before_the_scheme() {
-        for wrong in ["", "nonsense", "http://", "coap://:99999/x", "coap://h:99999/x", "coap://h:0/", "coap://h/%2", "coap://[::1/x", "coap://a b/", "://h/", "coap://u@h/"] {
+        for wrong in [
+            "",
+            "nonsense",
+            "http://",
+            "coap://:99999/x",
+            "coap://h:99999/x",
+            "coap://h:0/",
+            "coap://h/%2",
+            "coap://[::1/x",
+            "coap://a b/",
+            "://h/",
+            "coap://u@h/",
+        ] {
             assert!(matches!(coap(wrong), Err(UriError::Form(_))), "{wrong}");
         }
         assert_eq!(coap("gopher://h/fw"), Err(UriError::Scheme("gopher".to_owned())));

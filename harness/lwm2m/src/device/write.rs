@@ -39,13 +39,21 @@ impl Device {
             request.packet.payload = core::mem::take(&mut push.small_body);
             return Ok(());
         }
-        let Some(code) = step.code() else { return Err(Answer::silent()) };
+        let Some(code) = step.code() else {
+            return Err(Answer::silent());
+        };
         let size1 = matches!(step, ReceiveStep::TooLarge { .. }).then_some(SMALL_BODY as u32);
-        Err(Answer { block1: step.answer(), size1, ..code.into() })
+        Err(Answer {
+            block1: step.answer(),
+            size1,
+            ..code.into()
+        })
     }
 
     pub(super) fn put(&mut self, now: Duration, request: &Incoming) -> Answer {
-        let attributes = request.packet.payload.is_empty() && request.format.is_none() && build::get_option(&request.packet, option::URI_QUERY).is_some();
+        let attributes = request.packet.payload.is_empty()
+            && request.format.is_none()
+            && build::get_option(&request.packet, option::URI_QUERY).is_some();
         if attributes {
             return self.write_attributes(request);
         }
@@ -56,9 +64,16 @@ impl Device {
         let path = request.path;
         if path.depth() < 2 {
             // Create: the objects here have one instance each.
-            return if self.exists(&path) { Code::METHOD_NOT_ALLOWED } else { Code::NOT_FOUND }.into();
+            return if self.exists(&path) {
+                Code::METHOD_NOT_ALLOWED
+            } else {
+                Code::NOT_FOUND
+            }
+            .into();
         }
-        if path.depth() == 2 || (self.access(&path).write && (!request.packet.payload.is_empty() || request.format.is_some())) {
+        if path.depth() == 2
+            || (self.access(&path).write && (!request.packet.payload.is_empty() || request.format.is_some()))
+        {
             return self.write(now, request);
         }
         if path.object == Some(0) {
@@ -73,7 +88,8 @@ impl Device {
         match (path.object, path.resource) {
             (Some(5), Some(2)) => self.execute_update(now, request.id),
             (Some(3), Some(4)) => {
-                self.ram.update.reboot_installs = self.has(Defect::RebootInstalls) && self.flash.firmware.state == State::Downloaded;
+                self.ram.update.reboot_installs =
+                    self.has(Defect::RebootInstalls) && self.flash.firmware.state == State::Downloaded;
                 self.reboot_soon(now);
                 Code::CHANGED.into()
             }
@@ -117,15 +133,23 @@ impl Device {
         }
         if path.depth() >= 3 && !self.access(&path).write {
             let state = path == LwPath::resource(5, 0, 3) && self.has(Defect::StateWritable);
-            return if state { self.overwrite_state(now, &request.packet.payload) } else { Code::METHOD_NOT_ALLOWED.into() };
+            return if state {
+                self.overwrite_state(now, &request.packet.payload)
+            } else {
+                Code::METHOD_NOT_ALLOWED.into()
+            };
         }
         let format = request.format.map_or(content_format::TEXT, content::canonical);
         if !self.is_writable_format(format) {
             return Code::UNSUPPORTED_CONTENT_FORMAT.into();
         }
         let versions = &self.versions;
-        let decoded = content::decode(format, &path, &request.packet.payload, &|path| definitions::resource_type(path, versions));
-        let Ok(mut values) = decoded else { return Code::BAD_REQUEST.into() };
+        let decoded = content::decode(format, &path, &request.packet.payload, &|path| {
+            definitions::resource_type(path, versions)
+        });
+        let Ok(mut values) = decoded else {
+            return Code::BAD_REQUEST.into();
+        };
         if self.has(Defect::UriWithTlvHeader) && path == LwPath::resource(5, 0, 1) && format == content_format::TLV {
             let raw: String = request.packet.payload.iter().map(|&byte| char::from(byte)).collect();
             values = vec![(path, Value::String(raw))];
@@ -134,11 +158,16 @@ impl Device {
     }
 
     pub(super) fn write_composite(&mut self, now: Duration, request: &Incoming) -> Answer {
-        let Some(format) = request.format.filter(|format| matches!(*format, content_format::SENML_JSON | content_format::SENML_CBOR)) else {
+        let Some(format) = request
+            .format
+            .filter(|format| matches!(*format, content_format::SENML_JSON | content_format::SENML_CBOR))
+        else {
             return Code::UNSUPPORTED_CONTENT_FORMAT.into();
         };
         let versions = &self.versions;
-        match content::decode(format, &LwPath::ROOT, &request.packet.payload, &|path| definitions::resource_type(path, versions)) {
+        match content::decode(format, &LwPath::ROOT, &request.packet.payload, &|path| {
+            definitions::resource_type(path, versions)
+        }) {
             Ok(values) => self.write_all(now, &values),
             Err(_) => Code::BAD_REQUEST.into(),
         }
@@ -172,7 +201,9 @@ impl Device {
         let number = value.as_i64();
         let ok = match (path.object, path.resource) {
             (Some(5), Some(1)) => return self.check_uri(value.as_str().ok_or(Code::BAD_REQUEST)?),
-            (Some(5), Some(11)) => number.is_some_and(|severity| (0..=2).contains(&severity) || (severity == 3 && self.has(Defect::SeverityUnbounded))),
+            (Some(5), Some(11)) => number.is_some_and(|severity| {
+                (0..=2).contains(&severity) || (severity == 3 && self.has(Defect::SeverityUnbounded))
+            }),
             (Some(5), Some(13)) => value.as_u64().is_some_and(|period| period <= u64::from(u32::MAX)),
             (Some(5), Some(14)) | (Some(1), Some(6)) => value.as_bool().is_some(),
             (Some(1), Some(1..=3)) => number.is_some_and(|seconds| (0..=i64::from(u32::MAX)).contains(&seconds)),
@@ -192,14 +223,20 @@ impl Device {
         let state = self.flash.firmware.state;
         if uri.is_empty() {
             let ignored = self.has(Defect::UriInUpdating);
-            return if state == State::Updating && !ignored { Err(Code::METHOD_NOT_ALLOWED) } else { Ok(()) };
+            return if state == State::Updating && !ignored {
+                Err(Code::METHOD_NOT_ALLOWED)
+            } else {
+                Ok(())
+            };
         }
         if self.config.delivery == 1 {
             return Err(Code::METHOD_NOT_ALLOWED);
         }
         match state {
             State::Idle => Ok(()),
-            State::Downloading if self.has(Defect::SecondDownloadStarted) || self.has(Defect::UriResendRestarts) => Ok(()),
+            State::Downloading if self.has(Defect::SecondDownloadStarted) || self.has(Defect::UriResendRestarts) => {
+                Ok(())
+            }
             State::Downloaded if self.has(Defect::UriInDownloadedFetches) => Ok(()),
             State::Updating if self.has(Defect::UriInUpdating) => Ok(()),
             State::Downloading | State::Downloaded => Err(Code::BAD_REQUEST),
@@ -256,9 +293,14 @@ impl Device {
 
     /// A Write of State: what only a defect lets happen.
     fn overwrite_state(&mut self, now: Duration, payload: &[u8]) -> Answer {
-        let value = core::str::from_utf8(payload).ok().and_then(|text| text.trim().parse().ok());
+        let value = core::str::from_utf8(payload)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         if let Some(state) = value.and_then(State::from_value) {
-            let pair = crate::firmware::Firmware { state, ..self.flash.firmware };
+            let pair = crate::firmware::Firmware {
+                state,
+                ..self.flash.firmware
+            };
             self.set_firmware(now, pair);
         }
         Code::CHANGED.into()
@@ -269,8 +311,20 @@ impl Attributes {
     /// Takes `pmin=2`; an empty value takes it back. `false` for what is no attribute.
     fn set(&mut self, part: &str) -> bool {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let seconds = || if value.is_empty() { Some(None) } else { value.parse::<u32>().ok().map(Some) };
-        let number = || if value.is_empty() { Some(None) } else { value.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some) };
+        let seconds = || {
+            if value.is_empty() {
+                Some(None)
+            } else {
+                value.parse::<u32>().ok().map(Some)
+            }
+        };
+        let number = || {
+            if value.is_empty() {
+                Some(None)
+            } else {
+                value.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some)
+            }
+        };
         let slot = match name {
             "pmin" => seconds().map(|value| self.pmin = value),
             "pmax" => seconds().map(|value| self.pmax = value),

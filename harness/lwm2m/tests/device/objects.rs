@@ -17,14 +17,26 @@ fn read(rig: &mut Rig, path: &str, accept: u16) -> (String, Vec<(LwPath, Value)>
     let answer = rig.ask(packet).unwrap();
     let code = Code::from(answer.header.code).to_string();
     let versions = Versions::of(Version::V1_1).with(5, rig.device.config().object5);
-    let values = content::decode(build::content_format(&answer).unwrap_or(0), &path.parse().unwrap(), &answer.payload, &|path| definitions::resource_type(path, &versions));
+    let values = content::decode(
+        build::content_format(&answer).unwrap_or(0),
+        &path.parse().unwrap(),
+        &answer.payload,
+        &|path| definitions::resource_type(path, &versions),
+    );
     (code, values.unwrap_or_default())
 }
 
 #[test]
 fn the_firmware_instance_shows_what_can_be_read() {
-    for (object5, ids) in [(Version::V1_0, vec![1, 3, 5, 6, 7, 8, 9]), (Version::V1_2, vec![1, 3, 5, 6, 7, 8, 9, 11, 12, 13, 14])] {
-        for format in [content_format::TLV, content_format::SENML_JSON, content_format::SENML_CBOR] {
+    for (object5, ids) in [
+        (Version::V1_0, vec![1, 3, 5, 6, 7, 8, 9]),
+        (Version::V1_2, vec![1, 3, 5, 6, 7, 8, 9, 11, 12, 13, 14]),
+    ] {
+        for format in [
+            content_format::TLV,
+            content_format::SENML_JSON,
+            content_format::SENML_CBOR,
+        ] {
             let mut rig = Rig::new(DeviceConfig { object5, ..config() });
             let (code, values) = read(&mut rig, "/5/0", format);
             let mut seen: Vec<u16> = values.iter().filter_map(|(path, _)| path.resource).collect();
@@ -39,12 +51,20 @@ fn formats_follow_accept_and_the_version() {
     let mut rig = Rig::new(config());
     for format in [0, 60, 110, 112, 11542] {
         let (code, values) = read(&mut rig, "/5/0/3", format);
-        assert_eq!((code.as_str(), values), ("2.05", vec![(LwPath::from([5, 0, 3]), Value::Integer(0))]), "{format}");
+        assert_eq!(
+            (code.as_str(), values),
+            ("2.05", vec![(LwPath::from([5, 0, 3]), Value::Integer(0))]),
+            "{format}"
+        );
     }
     for format in [65000, 11543, 42] {
         assert_eq!(read(&mut rig, "/5/0/3", format).0, "4.06", "{format}");
     }
-    let mut old = Rig::new(DeviceConfig { lwm2m: Version::V1_0, object5: Version::V1_0, ..config() });
+    let mut old = Rig::new(DeviceConfig {
+        lwm2m: Version::V1_0,
+        object5: Version::V1_0,
+        ..config()
+    });
     assert_eq!(read(&mut old, "/5/0/3", 110).0, "4.06");
     let answer = old.ask(request("0.01", "/5/0")).unwrap();
     assert_eq!(build::content_format(&answer), Some(content_format::TLV));
@@ -78,7 +98,10 @@ fn codes_of_what_cannot_be_done() {
         assert_eq!(rig.put(&format!("/5/0/{id}"), 0, b"3"), "4.05");
     }
     assert_eq!(rig.pair(), "0/0");
-    let mut old = Rig::new(DeviceConfig { object5: Version::V1_0, ..config() });
+    let mut old = Rig::new(DeviceConfig {
+        object5: Version::V1_0,
+        ..config()
+    });
     for id in 10..=14 {
         assert_eq!(old.get(&format!("/5/0/{id}")), "4.04");
     }
@@ -115,8 +138,13 @@ fn discover_names_everything() {
 fn strangers_get_nothing() {
     let mut rig = Rig::new(config());
     for path in ["/5", "/3/0/3", "/.well-known/core"] {
-        let answer = rig.ask_from(OTHER, Request::confirmable(request("0.01", path))).unwrap();
-        assert_eq!((Code::from(answer.header.code), answer.payload.len()), (Code::UNAUTHORIZED, 0));
+        let answer = rig
+            .ask_from(OTHER, Request::confirmable(request("0.01", path)))
+            .unwrap();
+        assert_eq!(
+            (Code::from(answer.header.code), answer.payload.len()),
+            (Code::UNAUTHORIZED, 0)
+        );
     }
 }
 
@@ -147,19 +175,31 @@ fn an_observation_ends_by_get_and_by_rst() {
         } else {
             let mut packet = request("0.01", "/5/0/3");
             build::set_observe(&mut packet, 1);
-            let answer = rig.ask_from(SERVER, Request::confirmable(packet).with_token(Token::new(b"s").unwrap())).unwrap();
+            let answer = rig
+                .ask_from(
+                    SERVER,
+                    Request::confirmable(packet).with_token(Token::new(b"s").unwrap()),
+                )
+                .unwrap();
             assert_eq!(build::observe(&answer), None);
         }
         rig.push(&package(PackageKind::Valid), Szx::S512);
         rig.seconds(5);
-        let sent = rig.log.iter().filter(|line| line.contains(" < ") && line.contains("NON 2.05")).count();
+        let sent = rig
+            .log
+            .iter()
+            .filter(|line| line.contains(" < ") && line.contains("NON 2.05"))
+            .count();
         assert_eq!(sent, usize::from(by_rst));
     }
 }
 
 #[test]
 fn a_lost_confirmable_notification_comes_again() {
-    let mut rig = Rig::new(DeviceConfig { confirmable_notifications: true, ..config() });
+    let mut rig = Rig::new(DeviceConfig {
+        confirmable_notifications: true,
+        ..config()
+    });
     rig.observe("/5/0/3", b"s");
     let mut lost = 0;
     rig.lose = Box::new(move |toward_device, text| {
@@ -174,7 +214,10 @@ fn a_lost_confirmable_notification_comes_again() {
 #[test]
 fn thresholds_and_steps_of_a_number() {
     let times = [(0, -80), (20, -85), (40, -110), (60, -80)].map(|(at, dbm)| (std::time::Duration::from_secs(at), dbm));
-    let mut rig = Rig::new(DeviceConfig { radio: times.to_vec(), ..config() });
+    let mut rig = Rig::new(DeviceConfig {
+        radio: times.to_vec(),
+        ..config()
+    });
     let mut attributes = request("0.03", "/4/0/2");
     build::set_query(&mut attributes, ["lt=-100"]);
     assert_eq!(rig.code_of(attributes), "2.04");
@@ -186,7 +229,12 @@ fn thresholds_and_steps_of_a_number() {
 #[test]
 fn attributes_must_agree() {
     let mut rig = Rig::new(config());
-    for (query, expected) in [(["pmin=10", "pmax=5"], "4.00"), (["pmin=x", "pmax=5"], "4.00"), (["pmin=5", "pmax=5"], "2.04"), (["huh=1", "pmin=1"], "4.00")] {
+    for (query, expected) in [
+        (["pmin=10", "pmax=5"], "4.00"),
+        (["pmin=x", "pmax=5"], "4.00"),
+        (["pmin=5", "pmax=5"], "2.04"),
+        (["huh=1", "pmin=1"], "4.00"),
+    ] {
         let mut packet = request("0.03", "/5/0/3");
         build::set_query(&mut packet, query);
         assert_eq!(rig.code_of(packet), expected, "{query:?}");
@@ -196,13 +244,19 @@ fn attributes_must_agree() {
 #[test]
 fn composite_operations_are_best_effort_for_reads_and_atomic_for_writes() {
     let mut rig = Rig::new(config());
-    let paths: Vec<LwPath> = ["/5/0/3", "/5/0/5", "/3/0/3", "/5/0/0"].iter().map(|path| path.parse().unwrap()).collect();
+    let paths: Vec<LwPath> = ["/5/0/3", "/5/0/5", "/3/0/3", "/5/0/0"]
+        .iter()
+        .map(|path| path.parse().unwrap())
+        .collect();
     let mut fetch = request("0.05", "/");
     build::set_content_format(&mut fetch, content_format::SENML_CBOR);
     fetch.payload = content::encode_paths(content_format::SENML_CBOR, &paths).unwrap();
     let answer = rig.ask(fetch).unwrap();
     let values = content::decode(content_format::SENML_CBOR, &LwPath::ROOT, &answer.payload, &|_| None).unwrap();
-    assert_eq!(values.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), ["/5/0/3", "/5/0/5", "/3/0/3"]);
+    assert_eq!(
+        values.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(),
+        ["/5/0/3", "/5/0/5", "/3/0/3"]
+    );
 
     for (state, expected, severity) in [(true, "4.05", "1"), (false, "2.04", "0")] {
         let mut patch = request("0.07", "/");
@@ -212,14 +266,25 @@ fn composite_operations_are_best_effort_for_reads_and_atomic_for_writes() {
             values.push((LwPath::from([5, 0, 3]), Value::Integer(2)));
         }
         patch.payload = content::encode(content_format::SENML_JSON, &LwPath::ROOT, &values).unwrap();
-        assert_eq!((rig.code_of(patch).as_str(), rig.get("/5/0/11").as_str()), (expected, severity));
+        assert_eq!(
+            (rig.code_of(patch).as_str(), rig.get("/5/0/11").as_str()),
+            (expected, severity)
+        );
     }
 }
 
 #[test]
 fn an_instance_is_written_whole_or_not_at_all() {
     let mut rig = Rig::new(config());
-    let values = |severity| vec![(LwPath::from([5, 0, 1]), Value::String("coap://192.0.2.20/fw".to_owned())), (LwPath::from([5, 0, 11]), Value::Integer(severity))];
+    let values = |severity| {
+        vec![
+            (
+                LwPath::from([5, 0, 1]),
+                Value::String("coap://192.0.2.20/fw".to_owned()),
+            ),
+            (LwPath::from([5, 0, 11]), Value::Integer(severity)),
+        ]
+    };
     for (severity, expected, pair) in [(3, "4.00", "0/0"), (2, "2.04", "1/0")] {
         let mut post = request("0.02", "/5/0");
         build::set_content_format(&mut post, content_format::TLV);
@@ -234,11 +299,27 @@ fn pings_malformed_messages_and_unknown_options() {
     let mut rig = Rig::new(config());
     rig.log.clear();
     rig.raw(&[0x40, 0, 0x12, 0x34]);
-    assert!(rig.log.iter().any(|line| line.contains("RST") && line.contains("mid=4660")), "{:#?}", rig.log);
-    for bytes in [&[0x80, 1, 1, 1][..], &[0x49, 1, 1, 2], &[0x40, 1, 1, 3, 0xf1], &[0x40, 1, 1, 4, 0xbf], &[0x40, 1, 1, 5, 0xb5, b'5']] {
+    assert!(
+        rig.log
+            .iter()
+            .any(|line| line.contains("RST") && line.contains("mid=4660")),
+        "{:#?}",
+        rig.log
+    );
+    for bytes in [
+        &[0x80, 1, 1, 1][..],
+        &[0x49, 1, 1, 2],
+        &[0x40, 1, 1, 3, 0xf1],
+        &[0x40, 1, 1, 4, 0xbf],
+        &[0x40, 1, 1, 5, 0xb5, b'5'],
+    ] {
         rig.log.clear();
         rig.raw(bytes);
-        assert!(rig.log.iter().all(|line| !line.contains(" < ") || line.contains("RST")), "{:#?}", rig.log);
+        assert!(
+            rig.log.iter().all(|line| !line.contains(" < ") || line.contains("RST")),
+            "{:#?}",
+            rig.log
+        );
     }
     let mut critical = request("0.01", "/5/0/3");
     build::set_option(&mut critical, 65001, vec![1]);
@@ -252,7 +333,8 @@ fn pings_malformed_messages_and_unknown_options() {
 fn arbitrary_datagrams_never_kill_it() {
     let mut rig = Rig::new(config());
     let mut rng = fastrand::Rng::with_seed(5);
-    let template = fotaproof_wire::coap::encode(&crate::rig::block_request(&package(PackageKind::Valid), 1, Szx::S64)).unwrap();
+    let template =
+        fotaproof_wire::coap::encode(&crate::rig::block_request(&package(PackageKind::Valid), 1, Szx::S64)).unwrap();
     for _ in 0..3000 {
         let mut bytes = template.clone();
         for _ in 0..rng.usize(1..6) {
@@ -261,7 +343,11 @@ fn arbitrary_datagrams_never_kill_it() {
         }
         bytes.truncate(rng.usize(1..=bytes.len()));
         let socket = fotaproof_lwm2m::SocketId(0);
-        rig.input(DeviceInput::Datagram { socket, from: SERVER.parse().unwrap(), bytes: bytes.into() });
+        rig.input(DeviceInput::Datagram {
+            socket,
+            from: SERVER.parse().unwrap(),
+            bytes: bytes.into(),
+        });
     }
     rig.seconds(300);
     rig.log.clear();
@@ -278,33 +364,57 @@ fn definitions_agree_with_the_registry() {
     }
     let mut compared = 0;
     for object in definitions::objects() {
-        let versioned = folder.join(format!("version_history/{}-{}_{}.xml", object.id, object.version.0, object.version.1));
-        let Ok(text) = std::fs::read_to_string(&versioned) else { continue };
+        let versioned = folder.join(format!(
+            "version_history/{}-{}_{}.xml",
+            object.id, object.version.0, object.version.1
+        ));
+        let Ok(text) = std::fs::read_to_string(&versioned) else {
+            continue;
+        };
         compared += 1;
         let mut reader = quick_xml::Reader::from_str(&text);
-        let (mut element, mut id, mut seen, mut row) = (String::new(), 0_u16, Vec::new(), std::collections::BTreeMap::new());
+        let (mut element, mut id, mut seen, mut row) =
+            (String::new(), 0_u16, Vec::new(), std::collections::BTreeMap::new());
         loop {
             match reader.read_event().unwrap() {
                 quick_xml::events::Event::Start(start) => {
                     element = String::from_utf8(start.name().as_ref().to_vec()).unwrap();
                     if element == "Item" {
-                        id = start.try_get_attribute("ID").unwrap().unwrap().unescape_value().unwrap().parse().unwrap();
+                        id = start
+                            .try_get_attribute("ID")
+                            .unwrap()
+                            .unwrap()
+                            .unescape_value()
+                            .unwrap()
+                            .parse()
+                            .unwrap();
                         row.clear();
                     }
                 }
                 quick_xml::events::Event::Text(value) if !element.is_empty() => {
-                    row.entry(element.clone()).or_insert_with(|| value.decode().unwrap().trim().to_owned());
+                    row.entry(element.clone())
+                        .or_insert_with(|| value.decode().unwrap().trim().to_owned());
                 }
                 quick_xml::events::Event::End(end) => {
                     if end.name().as_ref() == b"Item" {
                         let field = |name: &str| row.get(name).map_or("", String::as_str).to_owned();
-                        let resource = object.resource(id).unwrap_or_else(|| panic!("/{} {} lacks {id}", object.id, object.version));
+                        let resource = object
+                            .resource(id)
+                            .unwrap_or_else(|| panic!("/{} {} lacks {id}", object.id, object.version));
                         let at = format!("/{} {} {id}", object.id, object.version);
                         assert_eq!(resource.access.to_string(), field("Operations"), "{at}");
                         assert_eq!(resource.multiple, field("MultipleInstances") == "Multiple", "{at}");
                         assert_eq!(resource.mandatory, field("Mandatory") == "Mandatory", "{at}");
-                        assert_eq!(resource.value_type.map_or(String::new(), |kind| kind.name().to_owned()), field("Type"), "{at}");
-                        assert_eq!(resource.name.split_whitespace().collect::<String>().to_lowercase(), field("Name").split_whitespace().collect::<String>().to_lowercase(), "{at}");
+                        assert_eq!(
+                            resource.value_type.map_or(String::new(), |kind| kind.name().to_owned()),
+                            field("Type"),
+                            "{at}"
+                        );
+                        assert_eq!(
+                            resource.name.split_whitespace().collect::<String>().to_lowercase(),
+                            field("Name").split_whitespace().collect::<String>().to_lowercase(),
+                            "{at}"
+                        );
                         seen.push(id);
                     }
                     element.clear();
@@ -313,7 +423,13 @@ fn definitions_agree_with_the_registry() {
                 _ => {}
             }
         }
-        assert_eq!(object.resources().map(|resource| resource.id).collect::<Vec<_>>(), seen, "/{} {}", object.id, object.version);
+        assert_eq!(
+            object.resources().map(|resource| resource.id).collect::<Vec<_>>(),
+            seen,
+            "/{} {}",
+            object.id,
+            object.version
+        );
     }
     assert!(compared >= 15, "only {compared} files found");
 }

@@ -8,7 +8,12 @@ use fotaproof_wire::coap::{Code, Szx, build, content_format, option};
 use crate::rig::{OTHER, Rig, block_request, build as build_package, code, config, package, request};
 
 fn digest(rig: &Rig) -> String {
-    rig.device.flash().received.as_ref().map(|record| record.sha256.clone()).unwrap_or_default()
+    rig.device
+        .flash()
+        .received
+        .as_ref()
+        .map(|record| record.sha256.clone())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -38,10 +43,22 @@ fn a_whole_update() {
 
 #[test]
 fn every_block_size_and_the_single_datagram() {
-    for szx in [Szx::S16, Szx::S32, Szx::S64, Szx::S128, Szx::S256, Szx::S512, Szx::S1024] {
+    for szx in [
+        Szx::S16,
+        Szx::S32,
+        Szx::S64,
+        Szx::S128,
+        Szx::S256,
+        Szx::S512,
+        Szx::S1024,
+    ] {
         let mut rig = Rig::new(config());
         let body = package(PackageKind::Valid);
-        assert_eq!((rig.push(&body, szx), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()), "{szx}");
+        assert_eq!(
+            (rig.push(&body, szx), rig.pair()),
+            ("2.04".to_owned(), "2/0".to_owned()),
+            "{szx}"
+        );
         assert_eq!(digest(&rig), package::hex(&package::digest(&body)), "{szx}");
     }
     let mut rig = Rig::new(config());
@@ -75,7 +92,11 @@ fn each_kind_of_package_has_its_result() {
 #[test]
 fn an_unlocked_device_takes_unsigned_and_older_packages() {
     for kind in [PackageKind::Unsigned, PackageKind::Older] {
-        let mut rig = Rig::new(DeviceConfig { signed_only: false, anti_rollback: false, ..config() });
+        let mut rig = Rig::new(DeviceConfig {
+            signed_only: false,
+            anti_rollback: false,
+            ..config()
+        });
         rig.push(&package(kind), Szx::S1024);
         assert_eq!(rig.pair(), "2/0", "{kind}");
     }
@@ -94,8 +115,15 @@ fn installations_that_fail() {
         assert_eq!(rig.execute("/5/0/2"), "2.04");
         assert_eq!(rig.pair(), "3/0");
         rig.seconds(10);
-        assert_eq!((rig.pair().as_str(), rig.get("/3/0/3").as_str()), (ends, "1.0.0"), "{kind}");
-        assert_eq!(rig.registrations.len(), if kind == PackageKind::FailBoot { 2 } else { 1 });
+        assert_eq!(
+            (rig.pair().as_str(), rig.get("/3/0/3").as_str()),
+            (ends, "1.0.0"),
+            "{kind}"
+        );
+        assert_eq!(
+            rig.registrations.len(),
+            if kind == PackageKind::FailBoot { 2 } else { 1 }
+        );
         if ends == "2/8" {
             assert_eq!(rig.execute("/5/0/2"), "2.04");
             assert_eq!(rig.pair(), "3/0");
@@ -116,7 +144,11 @@ fn gaps_orphans_and_duplicates() {
         assert_eq!(rig.block(&body, num, Szx::S512), "2.31");
     }
     assert_eq!(rig.block(&body, 6, Szx::S512), "4.08");
-    assert_eq!(rig.block(&body, 4, Szx::S512), "2.31", "once more with a new message ID");
+    assert_eq!(
+        rig.block(&body, 4, Szx::S512),
+        "2.31",
+        "once more with a new message ID"
+    );
     assert_eq!(rig.block(&body, 5, Szx::S512), "2.31");
     assert_eq!(rig.pair(), "1/0");
     assert_eq!(rig.block(&body, 6, Szx::S512), "2.31");
@@ -133,7 +165,10 @@ fn a_new_block_0_begins_anew() {
         rig.block(&first, num, Szx::S512);
     }
     assert_eq!(rig.push(&second, Szx::S512), "2.04");
-    assert_eq!((rig.pair(), digest(&rig)), ("2/0".to_owned(), package::hex(&package::digest(&second))));
+    assert_eq!(
+        (rig.pair(), digest(&rig)),
+        ("2/0".to_owned(), package::hex(&package::digest(&second)))
+    );
 }
 
 #[test]
@@ -155,7 +190,8 @@ fn a_lost_last_acknowledgement_changes_nothing() {
     let mut rig = Rig::new(config());
     let body = package(PackageKind::Valid);
     let mut once = true;
-    rig.lose = Box::new(move |toward_device, text| !toward_device && text.contains("B1 7/0/512") && std::mem::take(&mut once));
+    rig.lose =
+        Box::new(move |toward_device, text| !toward_device && text.contains("B1 7/0/512") && std::mem::take(&mut once));
     assert_eq!(rig.push(&body, Szx::S512), "2.04");
     assert_eq!(rig.pair(), "2/0");
 }
@@ -172,7 +208,10 @@ fn silence_ends_a_push_with_connection_lost() {
     rig.seconds(20);
     assert_eq!(rig.pair(), "0/4");
     assert_eq!(rig.block(&body, 3, Szx::S512), "4.08");
-    assert_eq!((rig.push(&body, Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    assert_eq!(
+        (rig.push(&body, Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
 }
 
 #[test]
@@ -182,7 +221,9 @@ fn nobody_but_the_server_is_obeyed() {
     for num in 0..3 {
         rig.block(&body, num, Szx::S512);
     }
-    let answer = rig.ask_from(OTHER, Request::confirmable(block_request(&body, 3, Szx::S512))).unwrap();
+    let answer = rig
+        .ask_from(OTHER, Request::confirmable(block_request(&body, 3, Szx::S512)))
+        .unwrap();
     assert_eq!(Code::from(answer.header.code), Code::UNAUTHORIZED);
     for num in 3..8 {
         rig.block(&body, num, Szx::S512);
@@ -208,10 +249,19 @@ fn size1_beyond_the_flash_is_too_large() {
 #[test]
 fn bytes_are_not_mistaken_for_a_reset() {
     let mut rig = Rig::new(config());
-    assert_eq!((rig.push(&package(PackageKind::Binary), Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    assert_eq!(
+        (rig.push(&package(PackageKind::Binary), Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
     let mut rig = Rig::new(config());
-    assert_eq!((rig.put("/5/0/0", content_format::OPAQUE, b"A"), rig.pair()), ("2.04".to_owned(), "0/6".to_owned()));
-    assert_eq!((rig.put("/5/0/0", content_format::OPAQUE, b""), rig.pair()), ("4.00".to_owned(), "0/6".to_owned()));
+    assert_eq!(
+        (rig.put("/5/0/0", content_format::OPAQUE, b"A"), rig.pair()),
+        ("2.04".to_owned(), "0/6".to_owned())
+    );
+    assert_eq!(
+        (rig.put("/5/0/0", content_format::OPAQUE, b""), rig.pair()),
+        ("4.00".to_owned(), "0/6".to_owned())
+    );
 }
 
 #[test]
@@ -225,7 +275,10 @@ fn malformed_blocks() {
     let mut reserved = block_request(&body, 0, Szx::S512);
     build::set_option(&mut reserved, option::BLOCK1, vec![0x0f]);
     assert!(rig.code_of(reserved).starts_with("4.0"));
-    assert_eq!((rig.push(&body, Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    assert_eq!(
+        (rig.push(&body, Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
 }
 
 #[test]
@@ -233,7 +286,13 @@ fn formats_of_a_package() {
     let body = build_package(PackageKind::Valid, "2.0.0", 700);
     let path = "/5/0/0".parse().unwrap();
     let values = [(path, fotaproof_wire::Value::Opaque(body.clone()))];
-    for format in [content_format::TEXT, content_format::TLV, content_format::SENML_JSON, content_format::SENML_CBOR, content_format::CBOR] {
+    for format in [
+        content_format::TEXT,
+        content_format::TLV,
+        content_format::SENML_JSON,
+        content_format::SENML_CBOR,
+        content_format::CBOR,
+    ] {
         let mut rig = Rig::new(config());
         let payload = fotaproof_wire::content::encode(format, &path, &values).unwrap();
         for num in 0..payload.len().div_ceil(512) as u32 {
@@ -249,7 +308,11 @@ fn formats_of_a_package() {
     assert_eq!(rig.pair(), "0/0");
     let mut packet = request("0.03", "/5/0/0");
     packet.payload.clone_from(&body);
-    assert_eq!((rig.code_of(packet), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()), "no Content-Format");
+    assert_eq!(
+        (rig.code_of(packet), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned()),
+        "no Content-Format"
+    );
 }
 
 #[test]
@@ -268,8 +331,19 @@ fn post_writes_and_a_bare_post_does_not() {
 #[test]
 fn a_slow_flash_answers_separately_and_once() {
     let mut rig = Rig::new(config());
-    let body = build_package(PackageKind::SlowFlash { erase: 5000, write: 1800, tenth: 6000 }, "2.0.0", 8192);
-    assert_eq!((rig.push(&body, Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    let body = build_package(
+        PackageKind::SlowFlash {
+            erase: 5000,
+            write: 1800,
+            tenth: 6000,
+        },
+        "2.0.0",
+        8192,
+    );
+    assert_eq!(
+        (rig.push(&body, Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
     assert!(rig.now.as_secs() > 5 + 15 * 2 + 4, "{:?}", rig.now);
 }
 

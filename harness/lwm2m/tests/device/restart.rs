@@ -13,8 +13,15 @@ fn a_stored_package_survives_both_ways_down() {
     for cut in [false, true] {
         let mut rig = Rig::new(config());
         rig.push(&package(PackageKind::Valid), Szx::S1024);
-        if cut { rig.power_cycle() } else { rig.stop_and_start() }
-        assert_eq!((rig.pair(), rig.execute("/5/0/2")), ("2/0".to_owned(), "2.04".to_owned()));
+        if cut {
+            rig.power_cycle();
+        } else {
+            rig.stop_and_start();
+        }
+        assert_eq!(
+            (rig.pair(), rig.execute("/5/0/2")),
+            ("2/0".to_owned(), "2.04".to_owned())
+        );
         rig.seconds(10);
         assert_eq!(rig.get("/3/0/3"), "2.0.0");
     }
@@ -26,10 +33,15 @@ fn a_flash_written_to_disk_is_the_same_flash() {
     rig.push(&package(PackageKind::Valid), Szx::S1024);
     let flash = rig.device.flash();
     let text = serde_json::to_string(flash).unwrap();
-    let back = serde_json::from_str::<Flash>(&text).unwrap().with_image(flash.image().to_vec());
+    let back = serde_json::from_str::<Flash>(&text)
+        .unwrap()
+        .with_image(flash.image().to_vec());
     let mut rig = Rig::off(config(), back);
     rig.power_on();
-    assert_eq!((rig.pair(), rig.execute("/5/0/2")), ("2/0".to_owned(), "2.04".to_owned()));
+    assert_eq!(
+        (rig.pair(), rig.execute("/5/0/2")),
+        ("2/0".to_owned(), "2.04".to_owned())
+    );
 }
 
 #[test]
@@ -40,8 +52,14 @@ fn a_push_is_lost_with_the_power() {
         rig.block(&body, num, Szx::S512);
     }
     rig.power_cycle();
-    assert_eq!((rig.pair(), rig.block(&body, 4, Szx::S512)), ("0/0".to_owned(), "4.08".to_owned()));
-    assert_eq!((rig.push(&body, Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    assert_eq!(
+        (rig.pair(), rig.block(&body, 4, Szx::S512)),
+        ("0/0".to_owned(), "4.08".to_owned())
+    );
+    assert_eq!(
+        (rig.push(&body, Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
 }
 
 #[test]
@@ -49,7 +67,9 @@ fn a_pull_goes_on_where_it_was() {
     for (resume, etag, second_start) in [(true, true, 4), (true, false, 0), (false, true, 0)] {
         let mut rig = Rig::new(DeviceConfig { resume, ..config() });
         let body = package(PackageKind::Valid);
-        rig.serve(FILES, move |serving| Some(serving.answer(&body, Szx::S1024, etag.then_some(b"a1"))));
+        rig.serve(FILES, move |serving| {
+            Some(serving.answer(&body, Szx::S1024, etag.then_some(b"a1")))
+        });
         rig.hold_from = Some(4);
         rig.uri(URI);
         rig.seconds(2);
@@ -57,9 +77,16 @@ fn a_pull_goes_on_where_it_was() {
         rig.log.clear();
         rig.power_cycle();
         rig.seconds(5);
-        let first = rig.log.iter().find(|line| line.contains("GET") && line.contains("/fw")).cloned();
+        let first = rig
+            .log
+            .iter()
+            .find(|line| line.contains("GET") && line.contains("/fw"))
+            .cloned();
         if resume {
-            assert!(first.as_deref().unwrap().contains(&format!("B2 {second_start}/0/512")), "{first:?}");
+            assert!(
+                first.as_deref().unwrap().contains(&format!("B2 {second_start}/0/512")),
+                "{first:?}"
+            );
             assert_eq!(rig.pair(), "2/0");
         } else {
             assert_eq!((first, rig.pair().as_str()), (None, "0/0"));
@@ -76,7 +103,9 @@ fn a_pull_of_a_file_that_changed_begins_anew() {
     rig.seconds(2);
     rig.hold_from = None;
     let other = build(PackageKind::Valid, "2.2.0", 4096);
-    rig.serve(FILES, move |serving| Some(serving.answer(&other, Szx::S1024, Some(b"zz"))));
+    rig.serve(FILES, move |serving| {
+        Some(serving.answer(&other, Szx::S1024, Some(b"zz")))
+    });
     rig.power_cycle();
     rig.seconds(5);
     assert_eq!((rig.pair(), rig.get("/5/0/7")), ("2/0".to_owned(), "2.2.0".to_owned()));
@@ -92,7 +121,10 @@ fn a_power_cut_while_updating_ends_with_the_old_firmware() {
         rig.power_cycle();
         assert_eq!((rig.pair().as_str(), rig.get("/3/0/3").as_str()), (ends, "1.0.0"));
         assert_eq!(rig.nul(), "2.04");
-        assert_eq!((rig.push(&package(PackageKind::Valid), Szx::S1024), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+        assert_eq!(
+            (rig.push(&package(PackageKind::Valid), Szx::S1024), rig.pair()),
+            ("2.04".to_owned(), "2/0".to_owned())
+        );
     }
 }
 
@@ -113,8 +145,14 @@ fn results_and_settings_persist() {
     rig.put("/5/0/13", content_format::TEXT, b"30");
     rig.push(&package(PackageKind::Corrupt), Szx::S1024);
     rig.stop_and_start();
-    assert_eq!((rig.pair(), rig.get("/5/0/11"), rig.get("/5/0/13")), ("0/5".to_owned(), "0".to_owned(), "30".to_owned()));
-    let mut rig = Rig::new(DeviceConfig { persist: false, ..config() });
+    assert_eq!(
+        (rig.pair(), rig.get("/5/0/11"), rig.get("/5/0/13")),
+        ("0/5".to_owned(), "0".to_owned(), "30".to_owned())
+    );
+    let mut rig = Rig::new(DeviceConfig {
+        persist: false,
+        ..config()
+    });
     rig.push(&package(PackageKind::Valid), Szx::S1024);
     rig.stop_and_start();
     assert_eq!(rig.pair(), "0/0");
@@ -126,7 +164,10 @@ fn a_plain_reboot_installs_nothing() {
     rig.push(&package(PackageKind::Valid), Szx::S1024);
     assert_eq!(rig.execute("/3/0/4"), "2.04");
     rig.seconds(10);
-    assert_eq!((rig.registrations.len(), rig.pair(), rig.get("/3/0/3")), (2, "2/0".to_owned(), "1.0.0".to_owned()));
+    assert_eq!(
+        (rig.registrations.len(), rig.pair(), rig.get("/3/0/3")),
+        (2, "2/0".to_owned(), "1.0.0".to_owned())
+    );
 }
 
 #[test]

@@ -20,6 +20,12 @@ const LATENCY: Duration = Duration::from_millis(10);
 /// What a file server does with the GET of a block; `None` is silence.
 pub(crate) type Script = Box<dyn FnMut(&mut Serving<'_>) -> Option<Packet>>;
 
+/// Code of the answer to `register`, `update` or `deregister`; `None` is silence.
+pub(crate) type Policy = Box<dyn FnMut(&str) -> Option<&'static str>>;
+
+/// Whether a packet is lost: whether it goes toward the device, and its summary.
+pub(crate) type Loss = Box<dyn FnMut(bool, &str) -> bool>;
+
 /// A GET that a file server got.
 pub(crate) struct Serving<'a> {
     pub packet: &'a Packet,
@@ -89,9 +95,9 @@ pub(crate) struct Rig {
     pub notifications: Vec<(Token, Packet)>,
     pub off: bool,
     /// Answers to Register, Update: `None` is silence.
-    pub interface: Box<dyn FnMut(&str) -> Option<&'static str>>,
+    pub interface: Policy,
     /// Which packets are lost, by their summary; `true` toward the device.
-    pub lose: Box<dyn FnMut(bool, &str) -> bool>,
+    pub lose: Loss,
     pub location: Vec<&'static str>,
     /// Responses are held back with an empty ACK while this is set.
     pub hold_from: Option<u32>,
@@ -127,8 +133,19 @@ impl Rig {
 
     pub(crate) fn off(config: DeviceConfig, flash: Flash) -> Self {
         let hosts = [(SERVER, 11), (FILES, 12), (OTHER, 13)].map(|(address, seed)| {
-            let config = Config { nstart: usize::MAX, ..Config::default() };
-            (address.parse().unwrap(), Host { endpoint: Endpoint::new(config, seed), script: None, gets: 0, held: Vec::new() })
+            let config = Config {
+                nstart: usize::MAX,
+                ..Config::default()
+            };
+            (
+                address.parse().unwrap(),
+                Host {
+                    endpoint: Endpoint::new(config, seed),
+                    script: None,
+                    gets: 0,
+                    held: Vec::new(),
+                },
+            )
         });
         Self {
             device: Device::new(config, flash),
@@ -173,7 +190,9 @@ impl Rig {
 
     /// A good file server with this body.
     pub(crate) fn serve_body(&mut self, host: &str, body: Vec<u8>) {
-        self.serve(host, move |serving| Some(serving.answer(&body, Szx::S1024, Some(b"a1"))));
+        self.serve(host, move |serving| {
+            Some(serving.answer(&body, Szx::S1024, Some(b"a1")))
+        });
     }
 
     pub(crate) fn gets(&self, host: &str) -> usize {
@@ -198,14 +217,35 @@ impl Rig {
             self.largest_sent = self.largest_sent.max(bytes.len());
         }
         let lost = (self.lose)(toward_device, &text);
-        let payload = fotaproof_wire::coap::MessageView::parse(&bytes).map(|view| view.payload().to_vec()).unwrap_or_default();
-        let text = if (1..=80).contains(&payload.len()) { format!("{text} [{}]", payload.escape_ascii()) } else { text };
+        let payload = fotaproof_wire::coap::MessageView::parse(&bytes)
+            .map(|view| view.payload().to_vec())
+            .unwrap_or_default();
+        let text = if (1..=80).contains(&payload.len()) {
+            format!("{text} [{}]", payload.escape_ascii())
+        } else {
+            text
+        };
         let arrow = if toward_device { '>' } else { '<' };
         let port = if toward_device { to.port() } else { from.port() };
         let host = if toward_device { from } else { to };
-        self.log.push(format!("{:>9.3} {}{} {arrow} {text}{}", self.now.as_secs_f64(), host.ip(), if port >= 40_000 { format!(" {port}") } else { String::new() }, if lost { " LOST" } else { "" }));
+        self.log.push(format!(
+            "{:>9.3} {}{} {arrow} {text}{}",
+            self.now.as_secs_f64(),
+            host.ip(),
+            if port >= 40_000 {
+                format!(" {port}")
+            } else {
+                String::new()
+            },
+            if lost { " LOST" } else { "" }
+        ));
         if !lost {
-            self.flying.push_back(Flying { at: self.now + LATENCY, from, to, bytes });
+            self.flying.push_back(Flying {
+                at: self.now + LATENCY,
+                from,
+                to,
+                bytes,
+            });
         }
     }
 
@@ -213,7 +253,8 @@ impl Rig {
         while let Some(output) = self.device.poll_output() {
             match output {
                 DeviceOutput::OpenSocket(socket) => {
-                    self.sockets.insert(socket, SocketAddr::new("192.0.2.1".parse().unwrap(), self.next_port));
+                    self.sockets
+                        .insert(socket, SocketAddr::new("192.0.2.1".parse().unwrap(), self.next_port));
                     self.next_port += 1;
                 }
                 DeviceOutput::CloseSocket(socket) => {
@@ -257,7 +298,13 @@ impl Rig {
         let path = build::path(packet);
         if path.starts_with("/rd") {
             let method = Code::from(packet.header.code);
-            let name = if path == "/rd" && method == Code::POST { "register" } else if method == Code::POST { "update" } else { "deregister" };
+            let name = if path == "/rd" && method == Code::POST {
+                "register"
+            } else if method == Code::POST {
+                "update"
+            } else {
+                "deregister"
+            };
             let Some(answer) = (self.interface)(name) else {
                 self.hosts.get_mut(&address).unwrap().endpoint.ignore(id);
                 return;
@@ -290,13 +337,21 @@ impl Rig {
                     }
                 }
             }
-            self.hosts.get_mut(&address).unwrap().endpoint.respond(self.now, id, answer);
+            self.hosts
+                .get_mut(&address)
+                .unwrap()
+                .endpoint
+                .respond(self.now, id, answer);
             return;
         }
         let (hold_from, separate) = (self.hold_from, self.separate);
         let host = self.hosts.get_mut(&address).unwrap();
         let block = block_option(packet, option::BLOCK2);
-        let mut serving = Serving { packet, count: host.gets, block };
+        let mut serving = Serving {
+            packet,
+            count: host.gets,
+            block,
+        };
         host.gets += 1;
         let answer = match &mut host.script {
             Some(script) => script(&mut serving),
@@ -311,7 +366,10 @@ impl Rig {
                 host.endpoint.acknowledge(self.now, id);
                 host.endpoint.respond(self.now, id, answer);
             }
-            Some(answer) if separate == Some(false) => host.endpoint.respond_with(self.now, id, answer, fotaproof_coap::ResponseMode::SeparateCon),
+            Some(answer) if separate == Some(false) => {
+                host.endpoint
+                    .respond_with(self.now, id, answer, fotaproof_coap::ResponseMode::SeparateCon);
+            }
             Some(answer) => host.endpoint.respond(self.now, id, answer),
             None => host.endpoint.ignore(id),
         }
@@ -319,18 +377,29 @@ impl Rig {
 
     fn next_deadline(&self) -> Option<Duration> {
         let hosts = self.hosts.values().filter_map(|host| host.endpoint.poll_deadline());
-        hosts.chain(self.device.poll_deadline()).chain(self.flying.front().map(|flying| flying.at)).min()
+        hosts
+            .chain(self.device.poll_deadline())
+            .chain(self.flying.front().map(|flying| flying.at))
+            .min()
     }
 
     fn step(&mut self, until: Duration) -> bool {
-        let Some(at) = self.next_deadline().filter(|at| *at <= until) else { return false };
+        let Some(at) = self.next_deadline().filter(|at| *at <= until) else {
+            return false;
+        };
         self.now = self.now.max(at);
         while self.flying.front().is_some_and(|flying| flying.at <= self.now) {
             let Flying { from, to, bytes, .. } = self.flying.pop_front().unwrap();
             if let Some(host) = self.hosts.get_mut(&to) {
                 host.endpoint.handle_datagram(self.now, from, &bytes);
-            } else if let Some(socket) = self.sockets.iter().find(|(_, address)| **address == to).map(|(socket, _)| *socket) {
-                self.device.handle(self.now, DeviceInput::Datagram { socket, from, bytes });
+            } else if let Some(socket) = self
+                .sockets
+                .iter()
+                .find(|(_, address)| **address == to)
+                .map(|(socket, _)| *socket)
+            {
+                self.device
+                    .handle(self.now, DeviceInput::Datagram { socket, from, bytes });
             }
         }
         if self.device.poll_deadline().is_some_and(|at| at <= self.now) {
@@ -361,7 +430,12 @@ impl Rig {
     /// Sends a request from a host and waits for the answer, at most 100 s.
     pub(crate) fn ask_from(&mut self, host: &str, request: Request) -> Option<Packet> {
         let to = self.address?;
-        let exchange = self.hosts.get_mut(&host.parse().unwrap()).unwrap().endpoint.request(self.now, to, request);
+        let exchange = self
+            .hosts
+            .get_mut(&host.parse().unwrap())
+            .unwrap()
+            .endpoint
+            .request(self.now, to, request);
         self.drain();
         let until = self.now + Duration::from_secs(100);
         while !self.responses.contains_key(&exchange) && self.step(until) {}
@@ -379,38 +453,59 @@ impl Rig {
 
     pub(crate) fn send_request(&mut self, request: Request) -> ExchangeId {
         let to = self.address.unwrap();
-        let exchange = self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.request(self.now, to, request);
+        let exchange = self
+            .hosts
+            .get_mut(&SERVER.parse().unwrap())
+            .unwrap()
+            .endpoint
+            .request(self.now, to, request);
         self.drain();
         exchange
     }
 
     pub(crate) fn resend(&mut self, exchange: ExchangeId) {
-        self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.resend(self.now, exchange);
+        self.hosts
+            .get_mut(&SERVER.parse().unwrap())
+            .unwrap()
+            .endpoint
+            .resend(self.now, exchange);
         self.drain();
     }
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         if let Some(to) = self.address {
-            self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap().endpoint.send_raw(to, bytes.to_vec());
+            self.hosts
+                .get_mut(&SERVER.parse().unwrap())
+                .unwrap()
+                .endpoint
+                .send_raw(to, bytes.to_vec());
             self.drain();
             self.run(Duration::from_millis(100));
         }
     }
 
     pub(crate) fn reset_notifications(&mut self, token: Token) {
-        let observer = Observer { peer: self.address.unwrap(), token };
+        let observer = Observer {
+            peer: self.address.unwrap(),
+            token,
+        };
         let server = self.hosts.get_mut(&SERVER.parse().unwrap()).unwrap();
-        server.endpoint.set_notification_policy(&observer, fotaproof_coap::NotificationPolicy::Reset);
+        server
+            .endpoint
+            .set_notification_policy(&observer, fotaproof_coap::NotificationPolicy::Reset);
     }
 
     /// The code of the answer as text, `-` for none.
     pub(crate) fn code_of(&mut self, packet: Packet) -> String {
-        self.ask(packet).map_or_else(|| "-".to_owned(), |answer| Code::from(answer.header.code).to_string())
+        self.ask(packet)
+            .map_or_else(|| "-".to_owned(), |answer| Code::from(answer.header.code).to_string())
     }
 
     pub(crate) fn get(&mut self, path: &str) -> String {
         match self.ask(request("0.01", path)) {
-            Some(answer) if Code::from(answer.header.code) == Code::CONTENT => String::from_utf8_lossy(&answer.payload).into_owned(),
+            Some(answer) if Code::from(answer.header.code) == Code::CONTENT => {
+                String::from_utf8_lossy(&answer.payload).into_owned()
+            }
             Some(answer) => Code::from(answer.header.code).to_string(),
             None => "-".to_owned(),
         }
@@ -453,7 +548,9 @@ impl Rig {
             build::set_content_format(&mut packet, content_format::OPAQUE);
             build::set_block1(&mut packet, step.block);
             packet.payload = body[step.range.start as usize..step.range.end as usize].to_vec();
-            let Some(answer) = self.ask(packet) else { return "-".to_owned() };
+            let Some(answer) = self.ask(packet) else {
+                return "-".to_owned();
+            };
             let code = Code::from(answer.header.code);
             last = code.to_string();
             let step = send.on_response(code, block_option(&answer, option::BLOCK1), None);
@@ -469,19 +566,31 @@ impl Rig {
         let mut packet = request("0.01", path);
         build::set_observe(&mut packet, 0);
         let request = Request::confirmable(packet).with_token(Token::new(token).unwrap());
-        self.ask_from(SERVER, request).map_or_else(|| "-".to_owned(), |answer| String::from_utf8_lossy(&answer.payload).into_owned())
+        self.ask_from(SERVER, request).map_or_else(
+            || "-".to_owned(),
+            |answer| String::from_utf8_lossy(&answer.payload).into_owned(),
+        )
     }
 
     /// The values notified for that token.
     pub(crate) fn notified(&self, token: &[u8]) -> Vec<String> {
         let token = Token::new(token).unwrap();
-        self.notifications.iter().filter(|(with, _)| *with == token).map(|(_, packet)| String::from_utf8_lossy(&packet.payload).into_owned()).collect()
+        self.notifications
+            .iter()
+            .filter(|(with, _)| *with == token)
+            .map(|(_, packet)| String::from_utf8_lossy(&packet.payload).into_owned())
+            .collect()
     }
 
     pub(crate) fn transcript(&self) -> String {
         let flash = self.device.flash();
         let digest = flash.received.as_ref().map_or("", |record| record.sha256.as_str());
-        format!("{}\nversion {} received {digest} installs {}", self.log.join("\n"), flash.version, flash.installs)
+        format!(
+            "{}\nversion {} received {digest} installs {}",
+            self.log.join("\n"),
+            flash.version,
+            flash.installs
+        )
     }
 
     /// Power cut, then power again.

@@ -39,7 +39,11 @@ fn the_matrix_of_operations_and_states() {
             for operation in ["image", "nul", "uri", "empty-uri", "bad-uri", "execute", "cancel"] {
                 let mut rig = device_in(state, object5);
                 let code = match operation {
-                    "image" => rig.put("/5/0/0", content_format::OPAQUE, &build(PackageKind::Valid, "9.0.0", 500)),
+                    "image" => rig.put(
+                        "/5/0/0",
+                        content_format::OPAQUE,
+                        &build(PackageKind::Valid, "9.0.0", 500),
+                    ),
                     "nul" => rig.nul(),
                     "uri" => rig.uri("coap://192.0.2.30/fw"),
                     "empty-uri" => rig.uri(""),
@@ -51,7 +55,10 @@ fn the_matrix_of_operations_and_states() {
                 rig.release();
                 rig.seconds(30);
                 let flash = rig.device.flash();
-                table += &format!("{object5} {state:<11} {operation:<9} {code} {pair} ends {} {}\n", flash.firmware, flash.version);
+                table += &format!(
+                    "{object5} {state:<11} {operation:<9} {code} {pair} ends {} {}\n",
+                    flash.firmware, flash.version
+                );
             }
         }
     }
@@ -61,9 +68,15 @@ fn the_matrix_of_operations_and_states() {
 #[test]
 fn an_idle_execute_changes_nothing() {
     let mut rig = Rig::new(config());
-    assert_eq!((rig.execute("/5/0/2"), rig.pair()), ("4.05".to_owned(), "0/0".to_owned()));
+    assert_eq!(
+        (rig.execute("/5/0/2"), rig.pair()),
+        ("4.05".to_owned(), "0/0".to_owned())
+    );
     rig.push(&package(PackageKind::Corrupt), Szx::S1024);
-    assert_eq!((rig.execute("/5/0/2"), rig.pair()), ("4.05".to_owned(), "0/5".to_owned()));
+    assert_eq!(
+        (rig.execute("/5/0/2"), rig.pair()),
+        ("4.05".to_owned(), "0/5".to_owned())
+    );
 }
 
 #[test]
@@ -92,9 +105,15 @@ fn cancel_during_a_push() {
     for num in 0..3 {
         rig.block(&body, num, Szx::S512);
     }
-    assert_eq!((rig.execute("/5/0/10"), rig.pair()), ("2.04".to_owned(), "0/10".to_owned()));
+    assert_eq!(
+        (rig.execute("/5/0/10"), rig.pair()),
+        ("2.04".to_owned(), "0/10".to_owned())
+    );
     assert_eq!(rig.block(&body, 3, Szx::S512), "4.08");
-    assert_eq!((rig.push(&body, Szx::S512), rig.pair()), ("2.04".to_owned(), "2/0".to_owned()));
+    assert_eq!(
+        (rig.push(&body, Szx::S512), rig.pair()),
+        ("2.04".to_owned(), "2/0".to_owned())
+    );
 }
 
 #[test]
@@ -102,7 +121,10 @@ fn deferral_ends_with_its_period() {
     let mut rig = Rig::new(config());
     assert_eq!(rig.put("/5/0/13", content_format::TEXT, b"60"), "2.04");
     rig.push(&package(PackageKind::Defer), Szx::S1024);
-    assert_eq!((rig.execute("/5/0/2"), rig.pair()), ("2.04".to_owned(), "2/11".to_owned()));
+    assert_eq!(
+        (rig.execute("/5/0/2"), rig.pair()),
+        ("2.04".to_owned(), "2/11".to_owned())
+    );
     rig.seconds(58);
     assert_eq!(rig.pair(), "2/11");
     rig.seconds(3);
@@ -115,7 +137,10 @@ fn deferral_ends_with_its_period() {
 fn no_deferral_without_a_period_and_none_after_a_reset() {
     let mut rig = Rig::new(config());
     rig.push(&package(PackageKind::Defer), Szx::S1024);
-    assert_eq!((rig.execute("/5/0/2"), rig.pair()), ("2.04".to_owned(), "3/0".to_owned()));
+    assert_eq!(
+        (rig.execute("/5/0/2"), rig.pair()),
+        ("2.04".to_owned(), "3/0".to_owned())
+    );
 
     for cancel in [false, true] {
         let mut rig = Rig::new(config());
@@ -134,7 +159,10 @@ fn automatic_upgrade_needs_no_execute() {
     for automatic in [false, true] {
         let mut rig = Rig::new(config());
         rig.serve_body(FILES, package(PackageKind::Valid));
-        assert_eq!(rig.put("/5/0/14", content_format::TEXT, if automatic { b"1" } else { b"0" }), "2.04");
+        assert_eq!(
+            rig.put("/5/0/14", content_format::TEXT, if automatic { b"1" } else { b"0" }),
+            "2.04"
+        );
         rig.uri(URI);
         rig.seconds(60);
         assert_eq!(rig.pair(), if automatic { "0/1" } else { "2/0" });
@@ -146,12 +174,24 @@ fn automatic_upgrade_needs_no_execute() {
 fn severity_and_period_have_bounds() {
     let mut rig = Rig::new(config());
     assert_eq!(rig.get("/5/0/11"), "1");
-    for (path, value, code) in
-        [("/5/0/11", "0", "2.04"), ("/5/0/11", "2", "2.04"), ("/5/0/11", "3", "4.00"), ("/5/0/11", "-1", "4.00"), ("/5/0/13", "30", "2.04"), ("/5/0/13", "-5", "4.00")]
-    {
-        assert_eq!(rig.put(path, content_format::TEXT, value.as_bytes()), code, "{path} {value}");
+    for (path, value, code) in [
+        ("/5/0/11", "0", "2.04"),
+        ("/5/0/11", "2", "2.04"),
+        ("/5/0/11", "3", "4.00"),
+        ("/5/0/11", "-1", "4.00"),
+        ("/5/0/13", "30", "2.04"),
+        ("/5/0/13", "-5", "4.00"),
+    ] {
+        assert_eq!(
+            rig.put(path, content_format::TEXT, value.as_bytes()),
+            code,
+            "{path} {value}"
+        );
     }
-    assert_eq!((rig.get("/5/0/11"), rig.get("/5/0/13")), ("2".to_owned(), "30".to_owned()));
+    assert_eq!(
+        (rig.get("/5/0/11"), rig.get("/5/0/13")),
+        ("2".to_owned(), "30".to_owned())
+    );
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn given_up(reason: String, duration: Duration) -> Outcome {
         duration,
         held: 0,
         never_registered: true,
+        fates: Vec::new(),
     }
 }
 

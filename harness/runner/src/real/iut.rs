@@ -14,7 +14,7 @@ use super::clock::Scaling;
 use super::launch::{Launch, furnish, refurnish};
 use super::output::Output;
 use super::process::{Process, ProcessEvent};
-use super::survivors::{remove_faketime, told};
+use super::survivors::{self, remove_faketime, told};
 use crate::session::{IutCommand, IutReport};
 
 /// How long a graceful stop may take when the manifest does not say.
@@ -25,6 +25,8 @@ const LEAST_STOP: Duration = Duration::from_secs(1);
 const DYING: Duration = Duration::from_secs(5);
 /// How often a group without its first process is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long what a process left behind in an orderly end may go on.
+const LEAVING: Duration = Duration::from_millis(250);
 /// Restarts in a row without a datagram in between, after which the IUT counts as broken.
 const FRUITLESS: u32 = 5;
 /// Restarts in one case.
@@ -59,6 +61,8 @@ enum Phase {
     Up,
     /// The first process ended in order and others of its group go on.
     Lingering,
+    /// It ended as it was told to; what it left may end by itself until then.
+    Leaving(Instant),
     Stopping {
         /// When the whole group gets the signal.
         escalate: Option<Instant>,
@@ -268,9 +272,10 @@ impl ProcessIut {
                     self.remark(&format!("the first process ended, {} goes on", told(&left)));
                 }
             }
-            // what it left may still be ending in order
-            Phase::Stopping { killed: false, .. } if !running.process.survivors().is_empty() => {}
-            Phase::Lingering | Phase::Stopping { .. } | Phase::Cutting { .. } => self.ended(success),
+            Phase::Stopping { killed: false, .. } if !running.process.survivors().is_empty() => {
+                running.phase = Phase::Leaving(Instant::now() + LEAVING);
+            }
+            Phase::Lingering | Phase::Leaving(_) | Phase::Stopping { .. } | Phase::Cutting { .. } => self.ended(success),
         }
     }
 
@@ -284,6 +289,11 @@ impl ProcessIut {
         let signal = signal_of(self.case.manifest.stop.signal.unwrap_or(manifest::Signal::Term));
         match &mut running.phase {
             Phase::Up | Phase::Lingering => {}
+            Phase::Leaving(until) => {
+                if *until <= now {
+                    self.ended(true);
+                }
+            }
             Phase::Stopping {
                 escalate,
                 until,
@@ -347,7 +357,7 @@ impl ProcessIut {
                 self.remark(&status);
                 self.reports.push_back(IutReport::Stopped { status });
             }
-            Phase::Stopping { .. } => self.reports.push_back(IutReport::Stopped { status }),
+            Phase::Stopping { .. } | Phase::Leaving(_) => self.reports.push_back(IutReport::Stopped { status }),
             Phase::Cutting { .. } => {
                 if running.then != Then::Fresh {
                     self.reports.push_back(IutReport::PowerCut);
@@ -391,6 +401,7 @@ impl ProcessIut {
 
     /// Ends it in order, or at once, and waits until nothing of it lives. The remarks on the way are given back.
     pub(super) async fn shut_down(&mut self, gracefully: bool) -> Vec<String> {
+        let group = self.running.as_ref().map(|running| running.process.pid);
         if gracefully { self.stop() } else { self.cut(Then::Nothing) }
         let mut remarks = Vec::new();
         while self.running.is_some() || !self.reports.is_empty() {
@@ -404,7 +415,27 @@ impl ProcessIut {
                 _ => {}
             }
         }
+        if let Some(group) = group {
+            remarks.extend(self.confirm(group).await);
+        }
         remarks
+    }
+
+    /// Waits until what was killed is gone, which the kernel does in its own time.
+    async fn confirm(&self, group: nix::unistd::Pid) -> Option<String> {
+        let until = Instant::now() + DYING;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let left = survivors::end(&self.launch.mark, group);
+            if left.is_empty() {
+                return None;
+            }
+            if Instant::now() >= until {
+                return Some(format!("SIGKILL did not end {}", told(&left)));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK);
+        }
     }
 }
 
@@ -414,6 +445,7 @@ impl Running {
         match &self.phase {
             Phase::Up => None,
             Phase::Lingering => look(),
+            Phase::Leaving(until) => [Some(*until), look()].into_iter().flatten().min(),
             Phase::Stopping { escalate, until, .. } => [*escalate, Some(*until), look()].into_iter().flatten().min(),
             Phase::Cutting { until, .. } => [Some(*until), look()].into_iter().flatten().min(),
         }

@@ -12,7 +12,7 @@
 //! | `iut` | start, stop, power cut and restart of a process or a board |
 //! | `driver` | a case from its start to the last process gone |
 //! | `tool`, `version`, `readiness` | commands beside the IUT: preparation, version, builders of packages |
-//! | `device`, `store`, `server`, `console` | the reference peers alone |
+//! | `device`, `store`, `server`, `console`, `terminal` | the reference peers alone |
 //!
 //! How the real driver lives with what an IUT can do:
 //! - Time is the session's: real time since the case began, times `speed`. A datagram that waited in a socket while the
@@ -38,6 +38,7 @@ pub mod server;
 pub mod sockets;
 mod store;
 mod survivors;
+pub mod terminal;
 pub mod tool;
 pub mod version;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fotaproof_cases::ast::Case;
 use fotaproof_cases::claims::Claims;
-use fotaproof_net::LinkSpec;
+use fotaproof_net::{LinkSpec, RecordedFate};
 use fotaproof_trace::{Event, Finding, Verdict};
 
 /// A firmware package as the session pushes or serves it.
@@ -73,6 +73,10 @@ pub struct SessionConfig {
     pub packets: bool,
     /// The session may start and stop the IUT.
     pub controls_iut: bool,
+    /// The fate of every packet is kept for a later replay.
+    pub record_fates: bool,
+    /// The fates of an earlier run, applied again instead of what the link would do.
+    pub replay: Option<Arc<Vec<RecordedFate>>>,
 }
 
 /// What a driver tells a session.
@@ -186,6 +190,8 @@ pub struct Outcome {
     pub held: u32,
     /// The IUT never registered.
     pub never_registered: bool,
+    /// The fate of every packet, when that was wanted.
+    pub fates: Vec<RecordedFate>,
 }
 
 /// One measured figure.

@@ -78,8 +78,11 @@ impl Firmware {
     /// The samples from the anchor on, in words, for a report.
     pub(crate) fn told(&self) -> String {
         let mut words: Vec<String> = Vec::new();
+        let (mut state, mut result) = (None, None);
         for sample in self.since(self.anchor) {
-            let word = match (sample.state, sample.result) {
+            state = sample.state.or(state);
+            result = sample.result.or(result);
+            let word = match (state, result) {
                 (Some(state), Some(result)) => format!("{state}/{result}"),
                 (Some(state), None) => format!("state {state}"),
                 (None, Some(result)) => format!("result {result}"),

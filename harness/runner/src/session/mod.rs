@@ -614,6 +614,7 @@ impl Session {
             duration: self.now,
             held: self.script.held,
             never_registered: self.facts.registrations.is_empty(),
+            fates: self.world.recorder.take().map(fotaproof_net::FateRecorder::finish).unwrap_or_default(),
         };
         self.emit(EventKind::CaseEnded {
             verdict: outcome.verdict,

@@ -20,7 +20,10 @@ pub(crate) const FIRMWARE: &str = "firmware";
 
 pub(super) fn session(config: SessionConfig) -> Session {
     let case = config.case.clone();
-    let link = net::Link::new(config.link.clone(), config.seed ^ 0x6c69_6e6b);
+    let link = match &config.replay {
+        Some(fates) => net::Link::replay(config.link.clone(), fates.as_ref().clone()),
+        None => net::Link::new(config.link.clone(), config.seed ^ 0x6c69_6e6b),
+    };
     let mut server_config = ServerConfig {
         seed: config.seed ^ 0x7365_7276,
         ..ServerConfig::default()
@@ -33,6 +36,7 @@ pub(super) fn session(config: SessionConfig) -> Session {
         apply_behaviour(&mut server, behaviour);
     }
     let mut world = World::new(config.addresses.clone(), server, link, config.packets);
+    world.recorder = config.record_fates.then(net::FateRecorder::new);
     for (i, address) in [config.addresses.other_port, config.addresses.stranger].into_iter().enumerate() {
         let other = ServerConfig {
             seed: config.seed ^ 0x6f74_6865 ^ ((i as u64 + 1) << 40),

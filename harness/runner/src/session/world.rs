@@ -91,6 +91,7 @@ pub(crate) struct World {
     out: VecDeque<Turn>,
     /// Bytes and IP packets that passed the IUT's end, both ways.
     pub(crate) traffic: Traffic,
+    pub(crate) recorder: Option<net::FateRecorder>,
 }
 
 /// A request of the harness as it was sent.
@@ -125,6 +126,7 @@ impl World {
             sent: VecDeque::new(),
             out: VecDeque::new(),
             traffic: Traffic::default(),
+            recorder: None,
         }
     }
 
@@ -325,6 +327,9 @@ impl World {
     }
 
     fn link_event(&mut self, now: Duration, event: net::LinkEvent) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(&event);
+        }
         match event {
             net::LinkEvent::Packet { point, toward, packet, datagram, fragment, bytes, altered, .. } => {
                 if self.packets || fragment.is_some() || altered {
