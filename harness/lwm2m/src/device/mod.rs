@@ -281,12 +281,9 @@ impl Device {
 
 impl Ram {
     fn new(config: &DeviceConfig, defects: DefectSet, boots: u32, socket: SocketId) -> Self {
-        let seed = config.seed ^ u64::from(boots).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(socket.0) << 48;
-        let mut coap = config.coap.clone();
-        crate::defects::apply(&config.defects, &mut coap.quirks);
         Self {
             socket,
-            endpoint: Endpoint::new(coap, seed),
+            endpoint: endpoint(config, boots, socket),
             registration: register::Registration::new(config),
             observe: observe::Observe::default(),
             push: push::Push::new(config, defects),
@@ -300,4 +297,12 @@ impl Ram {
             flood: (0, 0),
         }
     }
+}
+
+/// The CoAP endpoint behind a socket; message ids and tokens differ from boot to boot and from socket to socket.
+fn endpoint(config: &DeviceConfig, boots: u32, socket: SocketId) -> Endpoint {
+    let seed = config.seed ^ u64::from(boots).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (u64::from(socket.0) << 48);
+    let mut coap = config.coap.clone();
+    crate::defects::apply(&config.defects, &mut coap.quirks);
+    Endpoint::new(coap, seed)
 }

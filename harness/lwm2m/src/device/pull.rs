@@ -12,7 +12,7 @@ use fotaproof_wire::coap::{Code, Szx, build, option};
 
 use super::register::request;
 use super::uri::{CoapUri, Host};
-use super::{Device, DeviceOutput, PullRecord, Ram, SocketId};
+use super::{Device, DeviceOutput, PullRecord, SocketId};
 use crate::Defect;
 use crate::firmware::{State, UpdateResult};
 use crate::package;
@@ -107,8 +107,7 @@ impl Device {
         self.log(format!("pull from {}", start.target));
         let own = (start.target != self.config.server).then(|| {
             let socket = self.open_socket();
-            let fresh = Ram::new(&self.config, self.defects, self.flash.boots, socket);
-            Box::new((socket, fresh.endpoint))
+            Box::new((socket, super::endpoint(&self.config, self.flash.boots, socket)))
         });
         self.ram.update.by_pull |= !start.shadow;
         let id = self.next_socket.wrapping_add(self.ram.pulls.len() as u32);

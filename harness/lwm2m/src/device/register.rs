@@ -355,8 +355,8 @@ impl Device {
         self.outputs
             .push_back(super::DeviceOutput::CloseSocket(self.ram.socket));
         let socket = self.open_socket();
-        let fresh = Ram::new(&self.config, self.defects, self.flash.boots, socket);
-        (self.ram.socket, self.ram.endpoint, self.ram.registration) = (socket, fresh.endpoint, fresh.registration);
+        self.ram.endpoint = super::endpoint(&self.config, self.flash.boots, socket);
+        (self.ram.socket, self.ram.registration) = (socket, Registration::new(&self.config));
         self.register(now);
     }
 }

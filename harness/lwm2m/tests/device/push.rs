@@ -275,6 +275,13 @@ fn malformed_blocks() {
     let mut reserved = block_request(&body, 0, Szx::S512);
     build::set_option(&mut reserved, option::BLOCK1, vec![0x0f]);
     assert!(rig.code_of(reserved).starts_with("4.0"));
+    let mut long = block_request(&body, 0, Szx::S512);
+    build::set_option(&mut long, option::BLOCK1, vec![0, 0, 0, 0x0d]);
+    assert!(rig.code_of(long).starts_with("4.0"), "four bytes");
+    let mut twice = block_request(&body, 0, Szx::S512);
+    build::add_option(&mut twice, option::BLOCK1, vec![0x0d]);
+    assert!(rig.code_of(twice).starts_with("4.0"), "two options");
+    assert_eq!(rig.pair(), "0/4");
     assert_eq!(
         (rig.push(&body, Szx::S512), rig.pair()),
         ("2.04".to_owned(), "2/0".to_owned())

@@ -67,6 +67,8 @@ enum Phase {
         /// When the whole group gets the signal.
         escalate: Option<Instant>,
         until: Instant,
+        /// The first process was gone when it was told.
+        group: bool,
         killed: bool,
         how: String,
         within: Duration,
@@ -208,18 +210,17 @@ impl ProcessIut {
             ways.push("the end of its standard input".to_owned());
         }
         let mut escalate = None;
+        let mut group = false;
         if stop.signal.is_some() || ways.is_empty() {
             let signal = signal_of(stop.signal.unwrap_or(manifest::Signal::Term));
-            running.process.signal(signal);
-            if running.process.is_leader_gone() {
-                running.process.signal_group(signal);
-            }
+            group = running.process.signal(signal);
             escalate = now.checked_add(within / 2);
             ways.push(signal.as_str().to_owned());
         }
         running.phase = Phase::Stopping {
             escalate,
             until: now.checked_add(within).unwrap_or(now),
+            group,
             killed: false,
             how: ways.join(" and "),
             within,
@@ -272,8 +273,12 @@ impl ProcessIut {
                     self.remark(&format!("the first process ended, {} goes on", told(&left)));
                 }
             }
-            Phase::Stopping { killed: false, .. } if !running.process.survivors().is_empty() => {
-                running.phase = Phase::Leaving(Instant::now() + LEAVING);
+            Phase::Stopping {
+                killed: false, group, ..
+            } if !running.process.survivors().is_empty() => {
+                if !group {
+                    running.phase = Phase::Leaving(Instant::now() + LEAVING);
+                }
             }
             Phase::Lingering | Phase::Leaving(_) | Phase::Stopping { .. } | Phase::Cutting { .. } => self.ended(success),
         }
@@ -479,23 +484,25 @@ fn asks_for_restart(bytes: &[u8]) -> bool {
     let mut segments = path.rsplit('/').map(|segment| segment.parse::<u16>().ok());
     let mut next = || segments.next().flatten();
     let (resource, _, object) = (next(), next(), next());
-    match (view.code(), object, resource) {
-        (Code::POST, Some(5), Some(2)) | (Code::POST, Some(3), Some(4 | 5)) | (Code::POST, Some(9), Some(4 | 10)) => true,
-        (Code::PUT | Code::POST, Some(5), Some(0 | 1)) => true,
-        _ => false,
-    }
+    matches!(
+        (view.code(), object, resource),
+        (Code::POST, Some(5), Some(2))
+            | (Code::POST, Some(3), Some(4 | 5))
+            | (Code::POST, Some(9), Some(4 | 10))
+            | (Code::PUT | Code::POST, Some(5), Some(0 | 1))
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use fotaproof_wire::coap::{Type, build, encode};
+    use fotaproof_wire::coap::{Type, build};
 
     use super::*;
 
     fn request(code: Code, path: &str) -> Vec<u8> {
         let mut packet = build::request(Type::Con, code, 1, &[1]).unwrap();
         build::set_path(&mut packet, path);
-        packet.to_bytes().unwrap_or_else(|_| encode::encode(&packet).unwrap())
+        packet.to_bytes().unwrap()
     }
 
     #[test]

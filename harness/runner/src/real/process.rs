@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -48,8 +49,10 @@ pub(super) struct Process {
     /// Lines for its standard input, which stays open until this is dropped.
     stdin: Option<mpsc::UnboundedSender<String>>,
     mark: String,
-    /// The first process is reaped: its number may be somebody else's soon.
+    /// The end of the first process was told.
     leader_gone: bool,
+    /// The first process is reaped: its number may be somebody else's soon.
+    reaped: Arc<AtomicBool>,
     /// Nothing is left to end.
     over: bool,
 }
@@ -84,13 +87,15 @@ impl Process {
             });
             lines
         });
-        tokio::spawn(reap(child, readers.into_iter().flatten().collect(), sender));
+        let reaped = Arc::new(AtomicBool::new(false));
+        tokio::spawn(reap(child, reaped.clone(), readers.into_iter().flatten().collect(), sender));
         Ok(Self {
             pid,
             events,
             stdin,
             mark: launch.mark.clone(),
             leader_gone: false,
+            reaped,
             over: false,
         })
     }
@@ -106,12 +111,17 @@ impl Process {
         }
     }
 
-    /// Sends a signal to the first process alone: a program that has children ends them itself.
-    pub(super) fn signal(&self, signal: Signal) {
-        if !self.leader_gone {
+    /// Sends a signal to the first process alone, as a program that has children ends them itself; to the whole group when the first
+    /// process is gone. Says whether it went to the group.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
+        let group = self.reaped.load(Ordering::Acquire);
+        if group {
+            self.signal_group(signal);
+        } else {
             // it may have ended in between
             let _ = kill(self.pid, signal);
         }
+        group
     }
 
     /// Sends a signal to the whole group.
@@ -133,7 +143,7 @@ impl Process {
         self.stdin = None;
     }
 
-    /// The first process has ended.
+    /// The end of the first process was told.
     pub(super) const fn is_leader_gone(&self) -> bool {
         self.leader_gone
     }
@@ -145,7 +155,7 @@ impl Process {
 
     /// Ends all that lives of it; says what that was.
     pub(super) fn end(&self) -> Vec<survivors::Survivor> {
-        if !self.leader_gone {
+        if !self.reaped.load(Ordering::Acquire) {
             self.signal_group(Signal::SIGKILL);
         }
         survivors::end(&self.mark, self.pid)
@@ -166,11 +176,17 @@ impl Drop for Process {
 }
 
 /// Waits for the end of the first process, and for its last lines.
-async fn reap(mut child: Child, readers: Vec<JoinHandle<()>>, events: mpsc::Sender<ProcessEvent>) {
+async fn reap(
+    mut child: Child,
+    reaped: Arc<AtomicBool>,
+    readers: Vec<JoinHandle<()>>,
+    events: mpsc::Sender<ProcessEvent>,
+) {
     let (status, success) = match child.wait().await {
         Ok(status) => (in_words(status), status.success()),
         Err(error) => (format!("lost: {error}"), false),
     };
+    reaped.store(true, Ordering::Release);
     let aborts: Vec<_> = readers.iter().map(JoinHandle::abort_handle).collect();
     let last_words = async {
         for reader in readers {

@@ -523,7 +523,7 @@ impl Session {
             None => None,
         };
         let all = setup::repositories(&self.config.case);
-        let path = all.get(&name).map(|r| setup::file_of(r).0);
+        let path = all.get(&name).map(|r| setup::file_key(&setup::file_of(r).0));
         let release = change.release == Some(true);
         let now = self.now;
         let files = match self.world.repositories.get_mut(&name) {

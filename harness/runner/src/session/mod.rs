@@ -275,7 +275,11 @@ impl Session {
                 return;
             }
             if !busy {
-                break;
+                // a request that a waiting step began leaves now, not at its retransmission
+                match self.world.turn(self.now) {
+                    Some(turn) => self.turn(turn),
+                    None => break,
+                }
             }
         }
         let limit = self.config.case.limit.map_or(Duration::from_secs(7200), |span| span.0);

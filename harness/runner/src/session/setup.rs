@@ -125,15 +125,21 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The path of a URI as a repository knows its files: decoded segment by segment, and what would be
+/// taken for a slash between segments, or for an escape, kept apart.
+pub(crate) fn file_key(path: &str) -> String {
+    let segments: Vec<String> =
+        path.split('/').map(|segment| percent_decoded(segment).replace('%', "%25").replace('/', "%2F")).collect();
+    segments.join("/")
+}
+
 fn repository_config(name: &str, repository: &RepositoryAst, config: &SessionConfig, number: u64) -> RepositoryConfig {
     let mut files = BTreeMap::new();
     let image = package_named(config, repository.package.as_ref());
     if let Some(image) = image {
-        // segments are decoded one by one, so that %2F stays inside its segment
         let path = repository.path.as_deref().unwrap_or("/fw/v2.bin");
-        let decoded: Vec<String> = path.split('/').map(percent_decoded).collect();
         files.insert(
-            decoded.join("/"),
+            file_key(path),
             File {
                 etag: repository.etag.as_ref().map(|etag| etag.0.clone()),
                 ..File::new(image.bytes.clone())

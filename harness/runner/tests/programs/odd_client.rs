@@ -1,5 +1,7 @@
 //! A client that misbehaves on the wire, for the tests of the real driver: `odd_client MODE SERVER`.
 
+#![expect(clippy::disallowed_methods, reason = "a program of its own, outside the sans-IO engine")]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;

@@ -240,7 +240,9 @@ scenarios! {
         rig.put("/5/0/0", content_format::OPAQUE, &build_package(PackageKind::Valid, "2.0.0", 1024));
     };
     "push-16-long" config, |rig| {
+        rig.quiet = true;
         rig.push(&build_package(PackageKind::Valid, "2.0.0", 4097 * 16), Szx::S16);
+        rig.quiet = false;
         rig.pair();
     };
     "push-65537" config, |rig| {
@@ -248,11 +250,15 @@ scenarios! {
         rig.pair();
     };
     "push-large" config, |rig| {
+        rig.quiet = true;
         rig.push(&build_package(PackageKind::Valid, "2.0.0", (1 << 20) + 100), Szx::S1024);
+        rig.quiet = false;
         rig.pair();
     };
     "push-block-65536" config, |rig| {
+        rig.quiet = true;
         rig.push(&build_package(PackageKind::Valid, "2.0.0", 65_537 * 16), Szx::S16);
+        rig.quiet = false;
         rig.pair();
     };
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fotaproof_cases::{CaseSource, Parameters, load_case, load_manifest};
 use fotaproof_runner::iut::Iut;
-use fotaproof_runner::prepare::{CaseOptions, session_config};
+use fotaproof_runner::prepare::{CaseOptions, RunNetwork, session_config};
 use fotaproof_runner::real::{Interrupt, RealCase, run_case};
 use fotaproof_runner::session::Outcome;
 use fotaproof_trace::{Event, EventKind, IutEvent};
@@ -89,8 +89,16 @@ pub(crate) fn real_case(case: &str, manifest: &str, folder: &Path) -> RealCase {
         .unwrap_or_else(|problems| panic!("{problems:?}"));
     let manifest_file = folder.join("iut.yaml").display().to_string();
     let iut = Iut::of_manifest(&manifest_file, loaded.manifest, loaded.claims, loaded.parameters, Vec::new()).unwrap();
-    let config = session_config(&cases[0], &iut, &CaseOptions::default()).unwrap();
-    let (manifest, manifest_folder) = iut.manifest.clone().unwrap();
+    let network = RunNetwork {
+        name: "perfect".to_owned(),
+        spec: fotaproof_net::LinkSpec::perfect(),
+    };
+    let options = CaseOptions {
+        network,
+        ..CaseOptions::default()
+    };
+    let config = session_config(&cases[0], &iut, &options).unwrap();
+    let (manifest, manifest_folder) = iut.manifest.unwrap();
     RealCase {
         config,
         manifest,

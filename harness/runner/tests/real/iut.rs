@@ -1,11 +1,9 @@
 //! The real driver against devices that work and against programs that do everything wrong.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{PUSH, REGISTER, Ran, real_case, run, run_text};
-use fotaproof_runner::real::{Interrupt, interrupt};
+use crate::common::{PUSH, REGISTER, Ran, real_case, run, run_text};
+use fotaproof_runner::real::{Interrupt, interrupt, scaling};
 use fotaproof_trace::{Blame, Verdict};
 
 const DEVICE: &str = r#"
@@ -13,6 +11,7 @@ name: reference device
 command: ["{device}", "{endpoint}", "{server.host}:{server.port}", "{state}", "{lifetime}"]
 claims: [object=1.2, lwm2m=1.1, push, restart, kill, stop]
 packages: {valid: {builtin: true}}
+parameters: {stable: 20ms, poll: 5ms}
 "#;
 
 /// A shell script as IUT; `{folder}` in its environment marks its processes for the test.
@@ -198,7 +197,7 @@ async fn an_iut_that_goes_into_the_background_goes_on() {
     );
     let ran = run_text(PUSH, &manifest).await;
     assert_eq!(told(&ran), (Verdict::Pass, ""), "{:?}", ran.outcome);
-    assert!(ran.lines().iter().any(|line| line.starts_with("[harness] the first process ended")), "{:?}", ran.lines());
+    assert!(!ran.outcome.notes.join(" ").contains("left behind"), "it was stopped in order: {:?}", ran.outcome.notes);
 }
 
 #[tokio::test]
@@ -207,6 +206,22 @@ async fn an_iut_that_dies_in_the_middle_fails_with_its_signal() {
     assert_eq!(ran.outcome.verdict, Verdict::Fail);
     assert_eq!(ran.outcome.reason, "the IUT ended (signal 6 (SIGABRT)) in the middle of the case");
     assert!(ran.lines().iter().any(|line| line == "about to die"));
+}
+
+#[tokio::test]
+async fn an_iut_that_answers_from_another_port_has_not_answered() {
+    let case = REGISTER.replace("  - read: /3/0/3\n    expect: {code: 2.05}", "  - read: /3/0/3\n    expect: {code: 2.05, within: 300ms}") + "liveness: false\nlimit: 4s\n";
+    let ran = run_text(&case, &script("exec {odd} other-port {server.host}:{server.port}", "")).await;
+    assert!(ran.outcome.verdict > Verdict::Pass, "{:?}", ran.outcome);
+    assert!(!ran.outcome.never_registered);
+}
+
+#[tokio::test]
+async fn an_iut_that_registers_twice_under_one_name_is_still_one_device() {
+    let case = REGISTER.replace("  - read: /3/0/3\n    expect: {code: 2.05}", "  - await: registration\n    within: 1s\n  - wait: 50ms") + "liveness: false\n";
+    let ran = run_text(&case, &script("exec {odd} twice {server.host}:{server.port}", "")).await;
+    assert!(ran.outcome.verdict <= Verdict::Fail, "{:?}", ran.outcome);
+    assert!(!ran.outcome.never_registered);
 }
 
 #[tokio::test]
@@ -241,12 +256,12 @@ async fn a_case_that_is_dropped_leaves_no_process() {
     assert!(started);
     let path = folder.path().display().to_string();
     for _ in 0..200 {
-        if common::processes_with(&path).is_empty() {
+        if crate::common::processes_with(&path).is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("left behind: {:?}", common::processes_with(&path));
+    panic!("left behind: {:?}", crate::common::processes_with(&path));
 }
 
 #[tokio::test]
@@ -274,6 +289,34 @@ async fn a_speed_that_is_not_allowed_is_the_environments_fault() {
     let ran = run(case, folder, Interrupt::never()).await;
     assert_eq!(ran.outcome.verdict, Verdict::Error);
     assert!(ran.outcome.reason.contains("the manifest does not allow a scaled clock"), "{}", ran.outcome.reason);
+}
+
+/// The device waits 10 s of its time before it registers again; a second of ours is enough.
+#[tokio::test]
+async fn a_scaled_clock_is_the_devices_and_the_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+title: The device registers again after its pause
+purpose: The clock of both sides.
+clauses: [oma-fw/T2]
+defects: [success-without-install]
+server: {register: {code: 5.03, times: 1}}
+steps:
+  - await: registration
+    within: 30s
+";
+    let manifest = DEVICE.to_owned() + "speed: {faketime: true, at-most: 20}\n";
+    let mut case = real_case(text, &manifest, folder.path());
+    case.speed = 20.0;
+    if let Err(error) = scaling(&case.manifest, case.speed) {
+        println!("not tried: {error}");
+        return;
+    }
+    let began = std::time::Instant::now();
+    let ran = run(case, folder, Interrupt::never()).await;
+    assert_eq!(told(&ran), (Verdict::Pass, ""), "{:?}", ran.outcome);
+    assert!(ran.outcome.duration >= Duration::from_secs(10), "{:?}", ran.outcome.duration);
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
