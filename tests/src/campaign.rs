@@ -77,6 +77,19 @@ impl Campaign {
     }
 }
 
+/// A reason with every number as `N`, so that like reasons are counted together.
+fn without_numbers(reason: &str) -> String {
+    let mut text = String::with_capacity(reason.len());
+    for c in reason.chars() {
+        if !c.is_ascii_digit() {
+            text.push(c);
+        } else if !text.ends_with('N') {
+            text.push('N');
+        }
+    }
+    text.replace("N.N", "N")
+}
+
 /// Runs the library `runs` times, each time over the next network and with the next seed.
 #[must_use]
 pub fn campaign(cases: &[LoadedCase], networks: &[RunNetwork], runs: usize, first_seed: u64, jobs: usize) -> Campaign {
@@ -114,7 +127,7 @@ pub fn campaign(cases: &[LoadedCase], networks: &[RunNetwork], runs: usize, firs
                 Ok(outcome) => match outcome.verdict {
                     Verdict::Pass => done.passed += 1,
                     Verdict::Inconclusive => {
-                        *done.inconclusive.entry((case.full_id(), outcome.reason)).or_default() += 1;
+                        *done.inconclusive.entry((case.full_id(), without_numbers(&outcome.reason))).or_default() += 1;
                     }
                     Verdict::None | Verdict::Fail | Verdict::Error => done.wrong.push(wrong(told(&outcome))),
                 },

@@ -6,6 +6,7 @@
 //! - [`program`]: the `fotaproof` program as a process;
 //! - [`memory`]: the peak memory of this process.
 
+pub mod fuzz;
 pub mod campaign;
 pub mod images;
 pub mod memory;

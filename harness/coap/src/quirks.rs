@@ -13,6 +13,10 @@ pub struct Quirks {
     /// Which duplicates `duplicates` concerns.
     pub duplicate_filter: DuplicateFilter,
 
+    /// The message ID of a confirmable message is remembered without end, so that a new request with an old one gets the old
+    /// reply (against RFC 7252, section 4.8.2).
+    pub remembers_for_ever: bool,
+
     /// Each retransmission gets a new message ID (against RFC 7252, section 4.2).
     pub retransmit_new_mid: bool,
     /// Each retransmission of a request gets a new token (against RFC 7252, section 4.2).

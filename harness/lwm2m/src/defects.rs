@@ -205,6 +205,7 @@ defects! {
     ShrinkMakesHole = "shrink-makes-hole": "After a reduction in mid-pull half a block is left out.",
     BurstResets = "burst-resets": "Two losses in a row abort an exchange.",
     LastNeedsTimer = "last-needs-timer": "A last block that comes more than two seconds after the one before is answered 4.08.",
+    MessageIdForEver = "message-id-for-ever": "A request is taken for a copy of one with the same message ID however long ago that was.",
     NoDedup = "no-dedup": "A duplicate request is answered 5.03.",
     Fixed500msTimer = "fixed-500ms-timer": "Every time-out is 500 ms, however slow the link.",
     RetransmitTooEarly = "retransmit-too-early": "A lost message is sent again after 500 ms.",
@@ -375,6 +376,7 @@ pub(crate) fn apply(defects: &BTreeSet<Defect>, quirks: &mut Quirks) {
                 quirks.duplicate_filter = DuplicateFilter::PlainPut;
             }
             Defect::FailureRestartsOnDup => quirks.duplicates = Duplicates::Process,
+            Defect::MessageIdForEver => quirks.remembers_for_ever = true,
             Defect::ContinueWithoutToken => quirks.reply_without_token = Some(Code::CONTINUE),
             Defect::ErrorWithoutToken => quirks.error_without_token = true,
             Defect::CriticalIgnored => quirks.critical_ignored = true,

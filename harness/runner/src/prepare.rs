@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::embedded::EmbeddedIut;
 use crate::iut::{Iut, IutKind};
 use crate::packages::{self, MakeError};
-use crate::session::network::{NetworkError, link_spec};
+use crate::session::network::{NetworkError, link_spec, trouble};
 use crate::session::{Addresses, SessionConfig};
 
 /// The network of a run: cases build on it.
@@ -181,6 +181,7 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         packages,
         link,
         network,
+        trouble: trouble(&options.network.spec),
         parameters: iut.parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         strict: options.strict,
         tolerance: if real {

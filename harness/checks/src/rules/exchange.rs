@@ -181,6 +181,10 @@ fn duplicate_answer(message: &Message<'_>, report: &mut Report) {
         return;
     }
     if message.kind == Type::Ack {
+        // A second reply without the token is one deviation, and it is told already.
+        if message.token != request.token {
+            return;
+        }
         let Some(first) = &message.earlier_answer else { return };
         if first.bytes == crate::hash::of(message.view.bytes()) {
             return;

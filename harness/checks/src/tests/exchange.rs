@@ -151,6 +151,13 @@ fn a_copy_of_a_block_is_answered_as_before() {
         .exchange(0, &last, &changed)
         .exchange(2_000, &last, &incomplete)
         .breaks("duplicate-answer", Grade::Must);
+    // A second reply to each copy, without the token, is no answer of its own.
+    let second = ack(Code::INTERNAL_SERVER_ERROR, 1, &[]);
+    let mut twice = Stream::new();
+    twice.exchange(0, &last, &changed).sends(10, &second);
+    twice.exchange(2_000, &last, &changed).sends(2_010, &second);
+    let token_echo = || ("token-echo".to_owned(), Grade::Must);
+    assert_eq!(twice.objections(), [token_echo(), token_echo()]);
     // Not at all is no wrong answer: the network may have brought the copy while the IUT was deaf.
     Stream::new().exchange(0, &last, &changed).gets(2_000, &last).holds();
     // After a reboot nothing is remembered.

@@ -184,7 +184,9 @@ impl Endpoint {
     }
 
     fn remember(&mut self, now: Duration, from: SocketAddr, message_id: u16, confirmable: bool, subject: Subject) {
-        let lifetime = if confirmable {
+        let lifetime = if confirmable && self.config.quirks.remembers_for_ever {
+            Duration::MAX
+        } else if confirmable {
             self.config.exchange_lifetime
         } else {
             self.config.non_lifetime

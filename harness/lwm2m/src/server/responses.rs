@@ -354,8 +354,11 @@ impl Server {
         }
     }
 
-    /// Reads a payload with the object versions of the device.
-    pub(super) fn decode(
+    /// Reads a payload with the object versions that the device at `from` registered.
+    ///
+    /// # Errors
+    /// In words, why the payload is no content of the format.
+    pub fn decode(
         &self,
         from: SocketAddr,
         format: u16,

@@ -163,6 +163,7 @@ const SHOWS: &[(&str, &str)] = &[
     ("shrink-makes-hole", "pull-shrinks"),
     ("burst-resets", "pull-two-losses"),
     ("last-needs-timer", "late-last-block"),
+    ("message-id-for-ever", "read-after-lifetime"),
     ("no-dedup", "lost-acks"),
     ("fixed-500ms-timer", "pull-two-losses"),
     ("retransmit-too-early", "pull-two-losses"),

@@ -67,7 +67,9 @@ impl Board {
                 self.done(command, result);
                 continue;
             }
-            let Some(command) = self.queue.pop_front() else { return core::future::pending().await };
+            let Some(command) = self.queue.pop_front() else {
+                return core::future::pending().await;
+            };
             self.begin(command);
         }
     }
@@ -79,7 +81,9 @@ impl Board {
             IutCommand::PowerCut => &["power-cut"],
             IutCommand::Fresh => &["fresh", "start"],
         };
-        let words = names.iter().find_map(|name| self.actions.iter().find(|(known, _)| known == name));
+        let words = names
+            .iter()
+            .find_map(|name| self.actions.iter().find(|(known, _)| known == name));
         let Some((name, words)) = words else {
             let result = match command {
                 // a board without a start action is on
@@ -96,8 +100,14 @@ impl Board {
             within: ACTION,
         };
         let action = async move {
-            let done = tool::run(&tool).await.map_err(|error| format!("the action `{name}` failed: {error}"))?;
-            if done.success { Ok(()) } else { Err(format!("the action `{name}` failed: {}", done.failure())) }
+            let done = tool::run(&tool)
+                .await
+                .map_err(|error| format!("the action `{name}` failed: {error}"))?;
+            if done.success {
+                Ok(())
+            } else {
+                Err(format!("the action `{name}` failed: {}", done.failure()))
+            }
         };
         self.running = Some((command, tokio::spawn(action)));
     }

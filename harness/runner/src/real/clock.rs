@@ -29,7 +29,11 @@ impl Clock {
     /// The wall's instant of a time of the session; none when it is too far away to be said.
     pub(super) fn instant(&self, at: Duration) -> Option<Instant> {
         // one microsecond later, so that rounding never wakes us before the time
-        let real = if is_plain(self.speed) { at } else { Duration::try_from_secs_f64(at.as_secs_f64() / self.speed).ok()? };
+        let real = if is_plain(self.speed) {
+            at
+        } else {
+            Duration::try_from_secs_f64(at.as_secs_f64() / self.speed).ok()?
+        };
         self.start.checked_add(real)?.checked_add(Duration::from_micros(1))
     }
 
@@ -80,7 +84,9 @@ pub enum SpeedError {
         at_most: f64,
     },
     /// There is no libfaketime here.
-    #[error("a scaled clock needs libfaketime.so.1, and it is in none of {searched}; install it (Debian: `faketime`) or run with speed 1")]
+    #[error(
+        "a scaled clock needs libfaketime.so.1, and it is in none of {searched}; install it (Debian: `faketime`) or run with speed 1"
+    )]
     NoFaketime {
         /// Where it was looked for.
         searched: String,
@@ -111,7 +117,11 @@ pub fn scaling(manifest: &Manifest, speed: f64) -> Result<Scaling, SpeedError> {
         return Err(SpeedError::TooFast { asked: speed, at_most });
     }
     let mut made = Scaling {
-        arguments: allowed.arguments.iter().map(|argument| argument.replace("{speed}", &speed.to_string())).collect(),
+        arguments: allowed
+            .arguments
+            .iter()
+            .map(|argument| argument.replace("{speed}", &speed.to_string()))
+            .collect(),
         ..Scaling::default()
     };
     if allowed.faketime {
@@ -130,7 +140,10 @@ pub fn scaling(manifest: &Manifest, speed: f64) -> Result<Scaling, SpeedError> {
     Ok(made)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment of the IUT begins with that of the harness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment of the IUT begins with that of the harness"
+)]
 fn inherited(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -143,10 +156,20 @@ fn find_faketime(prefix: &Path) -> Result<PathBuf, SpeedError> {
         folders.extend(entries.flatten().map(|entry| entry.path().join("faketime")));
         folders.sort();
     }
-    folders.extend([lib.join("faketime"), prefix.join("lib64/faketime"), prefix.join("local/lib/faketime")]);
-    let found = folders.iter().map(|folder| folder.join("libfaketime.so.1")).find(|file| file.is_file());
+    folders.extend([
+        lib.join("faketime"),
+        prefix.join("lib64/faketime"),
+        prefix.join("local/lib/faketime"),
+    ]);
+    let found = folders
+        .iter()
+        .map(|folder| folder.join("libfaketime.so.1"))
+        .find(|file| file.is_file());
     found.ok_or_else(|| SpeedError::NoFaketime {
-        searched: format!("{0}/lib/*/faketime, {0}/lib/faketime, {0}/lib64/faketime, {0}/local/lib/faketime", prefix.display()),
+        searched: format!(
+            "{0}/lib/*/faketime, {0}/lib/faketime, {0}/lib64/faketime, {0}/local/lib/faketime",
+            prefix.display()
+        ),
     })
 }
 
@@ -173,7 +196,10 @@ mod tests {
         let manifest = with_speed(Some(20.0), false);
         assert_eq!(scaling(&manifest, 20.0).unwrap().arguments, ["--speed=20"]);
         let error = scaling(&manifest, 20.5).unwrap_err();
-        assert_eq!(error.to_string(), "the manifest allows a speed of 20 at most, 20.5 was asked for");
+        assert_eq!(
+            error.to_string(),
+            "the manifest allows a speed of 20 at most, 20.5 was asked for"
+        );
     }
 
     #[test]
@@ -194,7 +220,10 @@ mod tests {
     fn a_missing_library_is_named_with_the_places() {
         let empty = tempfile::tempdir().unwrap();
         let error = find_faketime(empty.path()).unwrap_err().to_string();
-        assert!(error.contains("libfaketime.so.1") && error.contains("/lib/*/faketime"), "{error}");
+        assert!(
+            error.contains("libfaketime.so.1") && error.contains("/lib/*/faketime"),
+            "{error}"
+        );
         let folder = empty.path().join("lib/x86_64-linux-gnu/faketime");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("libfaketime.so.1"), b"").unwrap();

@@ -57,7 +57,11 @@ pub enum CommandError {
 /// The commands with what they want and do.
 const COMMANDS: [(&str, &str, &str); 15] = [
     ("list", "", "registered devices"),
-    ("use", "ENDPOINT", "talk to this device; the first that registered if never said"),
+    (
+        "use",
+        "ENDPOINT",
+        "talk to this device; the first that registered if never said",
+    ),
     ("read", "PATH", "Read"),
     ("discover", "PATH", "Discover"),
     ("write", "PATH TEXT", "Write a text; no text is the empty one"),
@@ -103,7 +107,11 @@ pub fn parse(line: &str) -> Result<Option<Command>, CommandError> {
     if !wants.is_empty() && first.is_empty() {
         return Err(CommandError::Wants(name, wants));
     }
-    let path = || first.parse::<LwPath>().map_err(|_| CommandError::Path(first.to_owned()));
+    let path = || {
+        first
+            .parse::<LwPath>()
+            .map_err(|_| CommandError::Path(first.to_owned()))
+    };
     let second = second.trim().to_owned();
     Ok(Some(match name {
         "list" => Command::List,
@@ -145,7 +153,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_said() {
         let told = |line: &str| parse(line).unwrap_err().to_string();
-        assert_eq!(told("frobnicate 1"), "there is no command `frobnicate`; `help` lists them");
+        assert_eq!(
+            told("frobnicate 1"),
+            "there is no command `frobnicate`; `help` lists them"
+        );
         assert_eq!(told("push"), "`push` wants FILE");
         assert_eq!(told("read five"), "`five` is no path such as /5/0/3");
         assert_eq!(told("attributes /5/0/3"), "`attributes` wants PATH pmin=1&pmax=60");
@@ -155,8 +166,14 @@ mod tests {
     #[test]
     fn a_text_is_taken_as_it_stands() {
         let path: LwPath = "/5/0/1".parse().unwrap();
-        assert_eq!(parse("write /5/0/1 coap://h/a b"), Ok(Some(Command::Write(path, "coap://h/a b".to_owned()))));
+        assert_eq!(
+            parse("write /5/0/1 coap://h/a b"),
+            Ok(Some(Command::Write(path, "coap://h/a b".to_owned())))
+        );
         assert_eq!(parse("write /5/0/1"), Ok(Some(Command::Write(path, String::new()))));
-        assert_eq!(parse("push my image.bin"), Ok(Some(Command::Push("my image.bin".into()))));
+        assert_eq!(
+            parse("push my image.bin"),
+            Ok(Some(Command::Push("my image.bin".into())))
+        );
     }
 }

@@ -83,7 +83,11 @@ pub async fn run(
 ) -> Result<DeviceEnd, DeviceError> {
     let mut config = options.config.clone();
     config.unix_time = unix_time().unwrap_or(config.unix_time);
-    let mut store = options.folder.as_deref().map(|folder| FlashStore::open(folder, options.sync)).transpose()?;
+    let mut store = options
+        .folder
+        .as_deref()
+        .map(|folder| FlashStore::open(folder, options.sync))
+        .transpose()?;
     let flash = match &mut store {
         Some(store) => store.load(&config.version)?,
         None => fotaproof_lwm2m::device::Flash::new(config.version.clone()),
@@ -142,10 +146,15 @@ async fn until(instant: Option<tokio::time::Instant>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a device that stands alone has the wall's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a device that stands alone has the wall's clock"
+)]
 fn unix_time() -> Option<u64> {
     let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH).ok().map(|time| time.as_secs())
+    now.duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .map(|time| time.as_secs())
 }
 
 /// The open sockets of the device.

@@ -38,7 +38,10 @@ pub async fn run_case(
     sink: &mut (dyn FnMut(&Arc<Event>) + Send),
     mut interrupt: Interrupt,
 ) -> Outcome {
-    case.config.tolerance = case.config.tolerance.max(SLACK.mul_f64(case.speed.clamp(1.0, 10_000.0)));
+    case.config.tolerance = case
+        .config
+        .tolerance
+        .max(SLACK.mul_f64(case.speed.clamp(1.0, 10_000.0)));
     let (mut sockets, mut iut) = match open(&mut case).await {
         Ok(opened) => opened,
         Err(reason) => return refuse(&case, reason, sink),
@@ -60,9 +63,14 @@ pub async fn run_case(
         outcome.base_reason = reason;
     }
     if drive.unsent > 0 {
-        outcome.notes.push(format!("{} datagrams to the IUT could not be sent: too large, or no way there", drive.unsent));
+        outcome.notes.push(format!(
+            "{} datagrams to the IUT could not be sent: too large, or no way there",
+            drive.unsent
+        ));
     }
-    outcome.notes.extend(farewell(&mut sockets, &mut iut, !interrupt.is_set()).await);
+    outcome
+        .notes
+        .extend(farewell(&mut sockets, &mut iut, !interrupt.is_set()).await);
     outcome
 }
 
@@ -116,10 +124,16 @@ async fn open(case: &mut RealCase) -> Result<(HarnessSockets, Iut), String> {
         Some(board) => Some(listen_address(&board.listen.value)?),
         None => None,
     };
-    let separate = repositories(&case.config.case).into_iter().filter(|(_, made)| made.at == RepositoryPlace::Separate);
-    let names = separate.map(|(name, _)| name).chain(case.config.addresses.repositories.keys().cloned());
+    let separate = repositories(&case.config.case)
+        .into_iter()
+        .filter(|(_, made)| made.at == RepositoryPlace::Separate);
+    let names = separate
+        .map(|(name, _)| name)
+        .chain(case.config.addresses.repositories.keys().cloned());
     let names: std::collections::BTreeSet<String> = names.collect();
-    let sockets = HarnessSockets::bind(listen, names).await.map_err(|error| error.to_string())?;
+    let sockets = HarnessSockets::bind(listen, names)
+        .await
+        .map_err(|error| error.to_string())?;
     case.config.addresses = sockets.addresses().clone();
     let values = placeholders(case, case.config.addresses.server);
     let iut = match launch(case, &values, &scaling, new_mark()) {
@@ -131,7 +145,8 @@ async fn open(case: &mut RealCase) -> Result<(HarnessSockets, Iut), String> {
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` in `listen` is no address with a port such as 0.0.0.0:5683"))
+    text.parse()
+        .map_err(|_| format!("`{text}` in `listen` is no address with a port such as 0.0.0.0:5683"))
 }
 
 /// The mark of a case's processes: no other case of any harness on this machine has the same.
@@ -143,7 +158,10 @@ fn new_mark() -> String {
 /// The journal and outcome of a case that could not begin.
 fn refuse(case: &RealCase, reason: String, sink: &mut (dyn FnMut(&Arc<Event>) + Send)) -> Outcome {
     let mut session = Session::new(case.config.clone());
-    session.handle(Duration::ZERO, Input::Iut(IutReport::StartFailed { reason: reason.clone() }));
+    session.handle(
+        Duration::ZERO,
+        Input::Iut(IutReport::StartFailed { reason: reason.clone() }),
+    );
     while let Some(output) = session.poll_output() {
         match output {
             Output::Event(event) => sink(&event),
@@ -229,7 +247,11 @@ impl Drive {
                 }
             }
             let deadline = self.session.poll_deadline();
-            overdue = if deadline.is_some_and(|at| at <= self.last) { overdue + 1 } else { 0 };
+            overdue = if deadline.is_some_and(|at| at <= self.last) {
+                overdue + 1
+            } else {
+                0
+            };
             wake = if overdue > LIVELOCK {
                 overdue = 0;
                 Wake::Livelock
@@ -273,7 +295,10 @@ impl Drive {
                 self.intake.received();
                 // It waited in the socket since some time before now; if a deadline passed in between, it came before that: the
                 // harness was not scheduled, and that is not the IUT's delay.
-                let before = self.session.poll_deadline().map(|at| at.saturating_sub(Duration::from_nanos(1)));
+                let before = self
+                    .session
+                    .poll_deadline()
+                    .map(|at| at.saturating_sub(Duration::from_nanos(1)));
                 let at = before.map_or(now, |before| before.min(now)).max(self.last);
                 self.tell(at, Input::Datagram { from, to, bytes });
             }
@@ -284,8 +309,15 @@ impl Drive {
             }
             Wake::Interrupt => self.tell(now, Input::Interrupt),
             Wake::Wall | Wake::Livelock => {
-                let what = if matches!(wake, Wake::Wall) { "takes longer than its limit allows" } else { "does not go on" };
-                self.given_up = Some(format!("the harness gave the case up: it {what}, in: {}", self.session.position()));
+                let what = if matches!(wake, Wake::Wall) {
+                    "takes longer than its limit allows"
+                } else {
+                    "does not go on"
+                };
+                self.given_up = Some(format!(
+                    "the harness gave the case up: it {what}, in: {}",
+                    self.session.position()
+                ));
                 self.tell(now, Input::Interrupt);
             }
         }
@@ -321,7 +353,10 @@ impl Drive {
                 Output::AskImageDigest => {
                     asked += 1;
                     if asked > LIVELOCK {
-                        return Some(given_up("the session asks for the image without end".to_owned(), self.last));
+                        return Some(given_up(
+                            "the session asks for the image without end".to_owned(),
+                            self.last,
+                        ));
                     }
                     // nothing outside can tell what a process holds
                     let now = self.clock.now();
@@ -330,7 +365,9 @@ impl Drive {
                 Output::Done(outcome) => return Some(*outcome),
             }
         }
-        self.session.is_over().then(|| given_up("the session ended without an outcome".to_owned(), self.last))
+        self.session
+            .is_over()
+            .then(|| given_up("the session ended without an outcome".to_owned(), self.last))
     }
 }
 

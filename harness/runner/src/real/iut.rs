@@ -146,7 +146,9 @@ impl ProcessIut {
             if let Some(report) = self.reports.pop_front() {
                 return report;
             }
-            let Some(running) = &mut self.running else { return core::future::pending().await };
+            let Some(running) = &mut self.running else {
+                return core::future::pending().await;
+            };
             let timer = running.deadline();
             let step = tokio::select! {
                 biased;
@@ -180,7 +182,11 @@ impl ProcessIut {
                     then: Then::Nothing,
                     status: None,
                 });
-                if again { IutReport::Restarted } else { IutReport::Started }
+                if again {
+                    IutReport::Restarted
+                } else {
+                    IutReport::Started
+                }
             }
             Err(reason) => IutReport::StartFailed { reason },
         };
@@ -265,7 +271,11 @@ impl ProcessIut {
         match running.phase {
             Phase::Up => {
                 let by_itself = self.case.manifest.restart == Restart::ByItself;
-                let left = if by_itself && success { running.process.survivors() } else { Vec::new() };
+                let left = if by_itself && success {
+                    running.process.survivors()
+                } else {
+                    Vec::new()
+                };
                 if left.is_empty() {
                     self.ended(success);
                 } else {
@@ -280,7 +290,9 @@ impl ProcessIut {
                     running.phase = Phase::Leaving(Instant::now() + LEAVING);
                 }
             }
-            Phase::Lingering | Phase::Leaving(_) | Phase::Stopping { .. } | Phase::Cutting { .. } => self.ended(success),
+            Phase::Lingering | Phase::Leaving(_) | Phase::Stopping { .. } | Phase::Cutting { .. } => {
+                self.ended(success);
+            }
         }
     }
 
@@ -334,7 +346,11 @@ impl ProcessIut {
 
     /// Not even SIGKILL ended it in time, as when it hangs in the kernel.
     fn immortal(&mut self) {
-        let left = self.running.as_ref().map(|running| running.process.survivors()).unwrap_or_default();
+        let left = self
+            .running
+            .as_ref()
+            .map(|running| running.process.survivors())
+            .unwrap_or_default();
         self.remark(&format!("SIGKILL did not end {}", told(&left)));
         self.ended(false);
     }
@@ -385,7 +401,10 @@ impl ProcessIut {
         self.restarts += 1;
         self.fruitless += 1;
         if self.fruitless > FRUITLESS || self.restarts > RESTARTS {
-            let status = format!("{status}, and it ends again whenever it is started again ({} times)", self.restarts - 1);
+            let status = format!(
+                "{status}, and it ends again whenever it is started again ({} times)",
+                self.restarts - 1
+            );
             return self.reports.push_back(IutReport::Exited { status });
         }
         self.start(true);
@@ -406,8 +425,11 @@ impl ProcessIut {
 
     /// Ends it in order, or at once, and waits until nothing of it lives. The remarks on the way are given back.
     pub(super) async fn shut_down(&mut self, gracefully: bool) -> Vec<String> {
-        let group = self.running.as_ref().map(|running| running.process.pid);
-        if gracefully { self.stop() } else { self.cut(Then::Nothing) }
+        if gracefully {
+            self.stop();
+        } else {
+            self.cut(Then::Nothing);
+        }
         let mut remarks = Vec::new();
         while self.running.is_some() || !self.reports.is_empty() {
             match self.report().await {
@@ -420,18 +442,16 @@ impl ProcessIut {
                 _ => {}
             }
         }
-        if let Some(group) = group {
-            remarks.extend(self.confirm(group).await);
-        }
+        remarks.extend(self.confirm().await);
         remarks
     }
 
     /// Waits until what was killed is gone, which the kernel does in its own time.
-    async fn confirm(&self, group: nix::unistd::Pid) -> Option<String> {
+    async fn confirm(&self) -> Option<String> {
         let until = Instant::now() + DYING;
         let mut pause = Duration::from_millis(1);
         loop {
-            let left = survivors::end(&self.launch.mark, group);
+            let left = survivors::end(&self.launch.mark, None);
             if left.is_empty() {
                 return None;
             }
@@ -479,7 +499,9 @@ const fn signal_of(signal: manifest::Signal) -> Signal {
 /// /3/0/5), of Install and Activate of object 9 (/9/x/4, /9/x/10), or a write of /5/x/1 or /5/x/0, which may start an automatic
 /// upgrade (LwM2M Core, E.4; OMA-TS-LWM2M-SwMgmt).
 fn asks_for_restart(bytes: &[u8]) -> bool {
-    let Ok(view) = MessageView::parse(bytes) else { return false };
+    let Ok(view) = MessageView::parse(bytes) else {
+        return false;
+    };
     let path = view.uri_path();
     let mut segments = path.rsplit('/').map(|segment| segment.parse::<u16>().ok());
     let mut next = || segments.next().flatten();

@@ -29,7 +29,11 @@ pub(super) fn placeholders(case: &RealCase, server: SocketAddr) -> Placeholders 
         Some(board) => &board.endpoint,
         None => &case.endpoint,
     };
-    let psk = case.manifest.credentials.as_ref().and_then(|credentials| credentials.psk.as_ref());
+    let psk = case
+        .manifest
+        .credentials
+        .as_ref()
+        .and_then(|credentials| credentials.psk.as_ref());
     let mut values = Placeholders::new()
         .with("endpoint", endpoint)
         .with_server(server)
@@ -58,12 +62,19 @@ pub(super) fn launch(case: &RealCase, values: &Placeholders, scaling: &Scaling, 
         Some(folder) => manifest_folder.join(fill(&folder.value, values)),
         None => absolute(&case.folder),
     };
-    let own = case.manifest.environment.iter().map(|(name, value)| (name.clone(), fill(value, values)));
+    let own = case
+        .manifest
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), fill(value, values)));
     let mark_entry = (MARKER.to_owned(), mark.clone());
     Some(Launch {
         program: resolve(program, &manifest_folder),
         arguments: arguments.iter().chain(&scaling.arguments).cloned().collect(),
-        environment: own.chain(scaling.environment.iter().cloned()).chain([mark_entry]).collect(),
+        environment: own
+            .chain(scaling.environment.iter().cloned())
+            .chain([mark_entry])
+            .collect(),
         folder,
         mark,
     })
@@ -76,7 +87,11 @@ pub(super) fn filled(words: &[At<String>], values: &Placeholders) -> Vec<String>
 
 /// A program with a relative path is meant from the manifest's folder; a bare name is looked for in PATH.
 pub(super) fn resolve(program: &str, manifest_folder: &Path) -> String {
-    if program.contains('/') { manifest_folder.join(program).display().to_string() } else { program.to_owned() }
+    if program.contains('/') {
+        manifest_folder.join(program).display().to_string()
+    } else {
+        program.to_owned()
+    }
 }
 
 /// Why a program could not be started, in words.
@@ -139,8 +154,14 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 
 fn asks_for_port(case: &RealCase) -> bool {
     let manifest = &case.manifest;
-    let words = manifest.command.iter().flat_map(|command| &command.value).map(|word| &word.value);
-    words.chain(manifest.environment.values()).any(|text| text.contains("{port}"))
+    let words = manifest
+        .command
+        .iter()
+        .flat_map(|command| &command.value)
+        .map(|word| &word.value);
+    words
+        .chain(manifest.environment.values())
+        .any(|text| text.contains("{port}"))
 }
 
 /// A UDP port that is free now and that this process gives to nobody else. It is below the range from which the

@@ -160,7 +160,11 @@ impl Lines {
     }
 
     fn rest(&mut self) -> Option<String> {
-        if self.line.is_empty() { None } else { self.rest_or_empty() }
+        if self.line.is_empty() {
+            None
+        } else {
+            self.rest_or_empty()
+        }
     }
 
     fn rest_or_empty(&mut self) -> Option<String> {
@@ -179,7 +183,13 @@ fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     String::from_utf8_lossy(bytes)
         .chars()
-        .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -219,7 +229,9 @@ mod tests {
         let output = Output::new(&path);
         assert!(!path.exists());
         let line = "x".repeat(1_000);
-        let told = (0..10_000).filter_map(|_| output.take("stdout", &line)).collect::<Vec<_>>();
+        let told = (0..10_000)
+            .filter_map(|_| output.take("stdout", &line))
+            .collect::<Vec<_>>();
         assert!(told.len() <= TOLD_LINES + 1 && told.iter().map(String::len).sum::<usize>() < TOLD_BYTES + 2_000);
         assert!(told.last().unwrap().starts_with("[harness]"));
         let kept = std::fs::read_to_string(&path).unwrap();

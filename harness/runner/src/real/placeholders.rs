@@ -40,7 +40,10 @@ impl Placeholders {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -53,7 +56,10 @@ pub fn fill(text: &str, values: &Placeholders) -> String {
     while let Some(open) = rest.find('{') {
         filled.push_str(&rest[..open]);
         let inner = &rest[open + 1..];
-        match inner.find('}').and_then(|close| Some((close, values.get(&inner[..close])?))) {
+        match inner
+            .find('}')
+            .and_then(|close| Some((close, values.get(&inner[..close])?)))
+        {
             Some((close, value)) => {
                 filled.push_str(value);
                 rest = &inner[close + 1..];
@@ -81,13 +87,19 @@ mod tests {
 
     #[test]
     fn every_placeholder_is_filled_in_wherever_it_stands() {
-        let filled = fill("-e{endpoint} {server.host}:{server.port} {server.uri}/{endpoint}", &values());
+        let filled = fill(
+            "-e{endpoint} {server.host}:{server.port} {server.uri}/{endpoint}",
+            &values(),
+        );
         assert_eq!(filled, "-edev-1 127.0.0.1:5683 coap://127.0.0.1:5683/dev-1");
     }
 
     #[test]
     fn other_braces_stay_and_values_are_taken_as_they_are() {
-        assert_eq!(fill(r#"{"ep":"{endpoint}"} ${HOME} {"#, &values()), r#"{"ep":"dev-1"} ${HOME} {"#);
+        assert_eq!(
+            fill(r#"{"ep":"{endpoint}"} ${HOME} {"#, &values()),
+            r#"{"ep":"dev-1"} ${HOME} {"#
+        );
         assert_eq!(fill("{state}", &values()), "/tmp/{endpoint}");
     }
 

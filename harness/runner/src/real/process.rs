@@ -1,6 +1,7 @@
 //! One start of an IUT: a process group with its output.
 
 use core::time::Duration;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,13 +70,21 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = command.spawn().map_err(|error| start_failure(&launch.program, &launch.folder, &error))?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| start_failure(&launch.program, &launch.folder, &error))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| "the process has no number".to_owned())?;
         let (sender, events) = mpsc::channel(QUEUE);
         let readers = [
-            child.stdout.take().map(|stream| tokio::spawn(read_lines(stream, false, output.clone(), sender.clone()))),
-            child.stderr.take().map(|stream| tokio::spawn(read_lines(stream, true, output.clone(), sender.clone()))),
+            child
+                .stdout
+                .take()
+                .map(|stream| tokio::spawn(read_lines(stream, false, output.clone(), sender.clone()))),
+            child
+                .stderr
+                .take()
+                .map(|stream| tokio::spawn(read_lines(stream, true, output.clone(), sender.clone()))),
         ];
         let stdin = child.stdin.take().map(|mut stream| {
             let (lines, mut queue) = mpsc::unbounded_channel::<String>();
@@ -88,7 +97,12 @@ impl Process {
             lines
         });
         let reaped = Arc::new(AtomicBool::new(false));
-        tokio::spawn(reap(child, reaped.clone(), readers.into_iter().flatten().collect(), sender));
+        tokio::spawn(reap(
+            child,
+            reaped.clone(),
+            readers.into_iter().flatten().collect(),
+            sender,
+        ));
         Ok(Self {
             pid,
             events,
@@ -114,20 +128,29 @@ impl Process {
     /// Sends a signal to the first process alone, as a program that has children ends them itself; to the whole group when the first
     /// process is gone. Says whether it went to the group.
     pub(super) fn signal(&self, signal: Signal) -> bool {
-        let group = self.reaped.load(Ordering::Acquire);
-        if group {
+        let gone = self.reaped.load(Ordering::Acquire);
+        if gone {
             self.signal_group(signal);
         } else {
             // it may have ended in between
             let _ = kill(self.pid, signal);
         }
-        group
+        gone
+    }
+
+    /// Its group, unless that is gone. The kernel gives the number to no process as long as the group has a member, so a process of
+    /// that number after the first one was reaped is somebody else's.
+    fn group(&self) -> Option<Pid> {
+        let gone = self.reaped.load(Ordering::Acquire) && Path::new(&format!("/proc/{}", self.pid)).exists();
+        (!gone).then_some(self.pid)
     }
 
     /// Sends a signal to the whole group.
     pub(super) fn signal_group(&self, signal: Signal) {
-        // the group may be empty
-        let _ = killpg(self.pid, signal);
+        if let Some(group) = self.group() {
+            // it may be empty
+            let _ = killpg(group, signal);
+        }
     }
 
     /// Writes a line to its standard input.
@@ -150,15 +173,22 @@ impl Process {
 
     /// What lives of it.
     pub(super) fn survivors(&self) -> Vec<survivors::Survivor> {
-        survivors::find(&self.mark, self.pid)
+        survivors::find(&self.mark, self.group())
     }
 
     /// Ends all that lives of it; says what that was.
     pub(super) fn end(&self) -> Vec<survivors::Survivor> {
-        if !self.reaped.load(Ordering::Acquire) {
+        // who is there is asked first: what is killed may be gone before it can be named
+        let mut left = self.survivors();
+        if !left.is_empty() {
             self.signal_group(Signal::SIGKILL);
+            for more in survivors::end(&self.mark, self.group()) {
+                if !left.contains(&more) {
+                    left.push(more);
+                }
+            }
         }
-        survivors::end(&self.mark, self.pid)
+        left
     }
 
     /// Its end was seen to and all that was left is ended.

@@ -59,10 +59,14 @@ pub async fn prepare(
     mut interrupt: Interrupt,
 ) -> Result<Readiness, NotReady> {
     let folder = absolute(manifest_folder);
-    let values = Placeholders::new().with_path("manifest", &folder).with_path("root", &absolute(root));
+    let values = Placeholders::new()
+        .with_path("manifest", &folder)
+        .with_path("root", &absolute(root));
     let all = async {
         if let Some(words) = &manifest.prepare {
-            command(words, &values, &folder, PREPARE).await.map_err(NotReady::Prepare)?;
+            command(words, &values, &folder, PREPARE)
+                .await
+                .map_err(NotReady::Prepare)?;
         }
         if let Some(missing) = missing(manifest.requires.as_ref(), &folder) {
             return Err(NotReady::Missing(missing));
@@ -82,21 +86,23 @@ pub async fn prepare(
 /// The first required file that is not there.
 fn missing(requires: Option<&Many<String>>, folder: &Path) -> Option<String> {
     let files = requires.into_iter().flat_map(|files| files.iter());
-    files.map(|file| folder.join(file)).find(|path| !path.exists()).map(|path| path.display().to_string())
+    files
+        .map(|file| folder.join(file))
+        .find(|path| !path.exists())
+        .map(|path| path.display().to_string())
 }
 
-async fn probe_version(
-    probe: &VersionProbe,
-    values: &Placeholders,
-    folder: &Path,
-) -> Result<Option<String>, NotReady> {
+async fn probe_version(probe: &VersionProbe, values: &Placeholders, folder: &Path) -> Result<Option<String>, NotReady> {
     let Some(words) = &probe.command else { return Ok(None) };
     let done = command(words, values, folder, PROBE).await.map_err(NotReady::Version)?;
     let after = probe.after.as_deref();
     let found: Option<Version> = version::find(&done.stdout, after).or_else(|| version::find(&done.stderr, after));
     let found = found.ok_or_else(|| NotReady::Version("the command printed no version".to_owned()))?;
     if let Some(range) = &probe.range {
-        let parsed: Range = range.value.parse().map_err(|error| NotReady::Version(format!("{error}")))?;
+        let parsed: Range = range
+            .value
+            .parse()
+            .map_err(|error| NotReady::Version(format!("{error}")))?;
         if !parsed.contains(&found) {
             return Err(NotReady::Range {
                 found: found.to_string(),

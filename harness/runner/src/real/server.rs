@@ -181,10 +181,12 @@ async fn until(instant: Option<tokio::time::Instant>) {
 }
 
 fn read(path: &Path) -> Result<Bytes, ServerError> {
-    std::fs::read(path).map(Bytes::from).map_err(|source| ServerError::File {
-        path: path.display().to_string(),
-        source,
-    })
+    std::fs::read(path)
+        .map(Bytes::from)
+        .map_err(|source| ServerError::File {
+            path: path.display().to_string(),
+            source,
+        })
 }
 
 /// The server with what it is to do.
@@ -266,7 +268,8 @@ impl Stand {
             Command::Read(path) => self.server.read(now, path, None),
             Command::Discover(path) => self.server.discover(now, path),
             Command::Write(path, text) => {
-                self.server.write(now, path, Some(content_format::TEXT), text.as_bytes(), Method::Put)
+                self.server
+                    .write(now, path, Some(content_format::TEXT), text.as_bytes(), Method::Put)
             }
             Command::Execute(path, arguments) => self.server.execute(now, path, arguments),
             Command::Observe(path) => self.server.observe(now, path, None),
@@ -274,7 +277,8 @@ impl Stand {
             Command::Update => self.server.execute(now, &UPDATE, ""),
             Command::Reset => {
                 let uri = LwPath::resource(5, 0, 1);
-                self.server.write(now, &uri, Some(content_format::TEXT), b"", Method::Put)
+                self.server
+                    .write(now, &uri, Some(content_format::TEXT), b"", Method::Put)
             }
             Command::State => {
                 for path in [STATE, RESULT] {
@@ -320,7 +324,11 @@ impl Stand {
     }
 
     fn push(&mut self, now: Duration, image: Bytes) {
-        self.say(format!("push of {} bytes in blocks of {}", image.len(), self.block.size()));
+        self.say(format!(
+            "push of {} bytes in blocks of {}",
+            image.len(),
+            self.block.size()
+        ));
         self.progress = (image.len() as u64, 0);
         let mut spec = PushSpec::new(LwPath::resource(5, 0, 0), image);
         spec.szx = self.block;
@@ -344,7 +352,9 @@ impl Stand {
             })),
         }
         let to = LwPath::resource(5, 0, 1);
-        let op = self.server.write(now, &to, Some(content_format::TEXT), uri.as_bytes(), Method::Put);
+        let op = self
+            .server
+            .write(now, &to, Some(content_format::TEXT), uri.as_bytes(), Method::Put);
         self.known.insert(op, format!("write {to}"));
     }
 
@@ -367,9 +377,7 @@ impl Stand {
             ServerEvent::Updated(registration) => self.say(format!("updated {}", registration.endpoint)),
             ServerEvent::Deregistered(registration) => self.say(format!("de-registered {}", registration.endpoint)),
             ServerEvent::Expired(registration) => self.say(format!("expired {}", registration.endpoint)),
-            ServerEvent::Refused {
-                from, code, reason, ..
-            } => {
+            ServerEvent::Refused { from, code, reason, .. } => {
                 let code = code.map_or_else(|| "silence".to_owned(), |code| code.to_string());
                 self.say(format!("refused {from} with {code}: {reason}"));
             }
@@ -426,7 +434,10 @@ impl Stand {
 
     /// The device is registered, for the first time or again after a reboot.
     fn begin(&mut self, now: Duration, registration: &Registration) {
-        let ours = self.server.registration().is_some_and(|known| known.endpoint == registration.endpoint);
+        let ours = self
+            .server
+            .registration()
+            .is_some_and(|known| known.endpoint == registration.endpoint);
         if !ours {
             return;
         }
@@ -474,7 +485,9 @@ impl Stand {
             PushOutcome::Failed { reason, block } => format!("push: {reason} at block {block}"),
             PushOutcome::Scripted { code } => format!("push: ended, {code}"),
             PushOutcome::Paused { next } => format!("push: paused before block {next}"),
-            PushOutcome::TooManyBlocks => "push: the package has more blocks of this size than can be numbered".to_owned(),
+            PushOutcome::TooManyBlocks => {
+                "push: the package has more blocks of this size than can be numbered".to_owned()
+            }
         });
         if !success {
             self.finish(false);
@@ -488,7 +501,9 @@ impl Stand {
     /// State and Result as the device tells them; what they ask for is done.
     fn learn(&mut self, now: Duration, values: &[(LwPath, Value)]) {
         for (path, value) in values {
-            let (Value::Integer(number) | Value::Time(number)) = value else { continue };
+            let (Value::Integer(number) | Value::Time(number)) = value else {
+                continue;
+            };
             if *path == STATE {
                 self.state = Some(*number);
             } else if *path == RESULT {
@@ -537,7 +552,15 @@ fn told(command: &Command) -> String {
 fn file_name(path: &Path) -> String {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("package.bin");
     // what would need escaping in a URI is not worth it
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 fn registration_in_words(registration: &Registration) -> String {
@@ -554,7 +577,10 @@ fn registration_in_words(registration: &Registration) -> String {
 }
 
 fn values_in_words(values: &[(LwPath, Value)]) -> String {
-    values.iter().map(|(path, value)| format!(" {path}={}", value_in_words(value))).collect()
+    values
+        .iter()
+        .map(|(path, value)| format!(" {path}={}", value_in_words(value)))
+        .collect()
 }
 
 fn value_in_words(value: &Value) -> String {

@@ -130,7 +130,10 @@ impl HarnessSockets {
     /// When the system does not take it, because it is too large or there is no way to that address.
     pub async fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let Some((_, socket)) = self.sockets.iter().find(|(address, _)| *address == from) else {
-            return Err(io::Error::new(ErrorKind::AddrNotAvailable, format!("{from} is no address of the harness")));
+            return Err(io::Error::new(
+                ErrorKind::AddrNotAvailable,
+                format!("{from} is no address of the harness"),
+            ));
         };
         match socket.send_to(bytes, to).await {
             // the error of an earlier datagram, told now
@@ -187,19 +190,27 @@ mod tests {
 
     #[tokio::test]
     async fn every_party_has_a_port_and_datagrams_say_which() {
-        let mut sockets = HarnessSockets::bind(None, ["main".to_owned(), "second".to_owned()]).await.unwrap();
+        let mut sockets = HarnessSockets::bind(None, ["main".to_owned(), "second".to_owned()])
+            .await
+            .unwrap();
         let addresses = sockets.addresses().clone();
         let mut all = vec![addresses.server, addresses.other_port, addresses.stranger];
         all.extend(addresses.repositories.values());
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), 5);
-        assert!(all.iter().all(|address| address.ip().is_loopback() && address.port() != 0));
+        assert!(
+            all.iter()
+                .all(|address| address.ip().is_loopback() && address.port() != 0)
+        );
 
         let iut = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for to in &all {
             iut.send_to(b"hello", to).await.unwrap();
             let received = sockets.receive().await;
-            assert_eq!((received.to, received.from, &received.bytes[..]), (*to, iut.local_addr().unwrap(), &b"hello"[..]));
+            assert_eq!(
+                (received.to, received.from, &received.bytes[..]),
+                (*to, iut.local_addr().unwrap(), &b"hello"[..])
+            );
             sockets.send(*to, received.from, b"back").await.unwrap();
             let mut buffer = [0; 16];
             let (length, from) = iut.recv_from(&mut buffer).await.unwrap();
@@ -225,7 +236,11 @@ mod tests {
         let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
         let error = HarnessSockets::bind(Some(address), []).await.unwrap_err();
-        assert!(error.to_string().starts_with(&format!("the port {address} for the server cannot be opened")));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("the port {address} for the server cannot be opened"))
+        );
         drop(taken);
         HarnessSockets::bind(Some(address), []).await.unwrap();
     }

@@ -89,7 +89,10 @@ impl FlashStore {
             Err(error) => return Err(file_error(&path, error)),
         };
         if !image.is_empty() {
-            let file = File::options().append(true).open(&path).map_err(|source| file_error(&path, source))?;
+            let file = File::options()
+                .append(true)
+                .open(&path)
+                .map_err(|source| file_error(&path, source))?;
             self.image = Some(Image {
                 epoch,
                 file,
@@ -118,7 +121,10 @@ impl FlashStore {
     fn save_image(&mut self, flash: &Flash) -> Result<(), StoreError> {
         let epoch = flash.image_epoch();
         let bytes = flash.image();
-        let known = self.image.as_ref().is_some_and(|image| image.epoch == epoch && image.written <= bytes.len());
+        let known = self
+            .image
+            .as_ref()
+            .is_some_and(|image| image.epoch == epoch && image.written <= bytes.len());
         if !known {
             if bytes.is_empty() {
                 self.image = None;
@@ -137,7 +143,10 @@ impl FlashStore {
         let path = self.image_file(epoch);
         let Some(image) = &mut self.image else { return Ok(()) };
         if image.written < bytes.len() {
-            image.file.write_all(&bytes[image.written..]).map_err(|source| file_error(&path, source))?;
+            image
+                .file
+                .write_all(&bytes[image.written..])
+                .map_err(|source| file_error(&path, source))?;
             image.written = bytes.len();
             image.synced = false;
         }
@@ -175,7 +184,9 @@ impl FlashStore {
     /// Removes images that the settings no longer name.
     fn sweep(&self, epoch: u64) {
         let kept = self.image_file(epoch);
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         for path in entries.flatten().map(|entry| entry.path()) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.starts_with("image-") && name.ends_with(".bin") && path != kept {
@@ -210,7 +221,9 @@ mod tests {
         let mut settings = serde_json::to_value(Flash::new("1.0.0")).unwrap();
         settings["uri"] = uri.into();
         settings["image_epoch"] = epoch.into();
-        serde_json::from_value::<Flash>(settings).unwrap().with_image(image.to_vec())
+        serde_json::from_value::<Flash>(settings)
+            .unwrap()
+            .with_image(image.to_vec())
     }
 
     fn reopened(folder: &Path) -> Flash {
@@ -240,7 +253,10 @@ mod tests {
     #[test]
     fn an_image_of_before_is_gone_with_the_settings_that_named_it() {
         let folder = tempfile::tempdir().unwrap();
-        FlashStore::open(folder.path(), false).unwrap().save(&flash("", 1, b"old and long")).unwrap();
+        FlashStore::open(folder.path(), false)
+            .unwrap()
+            .save(&flash("", 1, b"old and long"))
+            .unwrap();
         let mut store = FlashStore::open(folder.path(), false).unwrap();
         store.load("1.0.0").unwrap();
         // killed between image and settings: the old ones hold
@@ -255,7 +271,13 @@ mod tests {
     fn what_is_no_flash_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("flash.json"), "{}").unwrap();
-        let error = FlashStore::open(folder.path(), false).unwrap().load("1.0.0").unwrap_err();
-        assert!(error.to_string().contains("flash.json is not the flash of a device"), "{error}");
+        let error = FlashStore::open(folder.path(), false)
+            .unwrap()
+            .load("1.0.0")
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("flash.json is not the flash of a device"),
+            "{error}"
+        );
     }
 }

@@ -20,13 +20,17 @@ pub(super) struct Survivor {
 }
 
 /// The living processes of a group and those that carry the mark. Zombies do not live.
-pub(super) fn find(mark: &str, group: Pid) -> Vec<Survivor> {
+pub(super) fn find(mark: &str, group: Option<Pid>) -> Vec<Survivor> {
     let wanted = format!("{MARKER}={mark}");
     // asking costs one call; only a group that has members is worth reading every status for
-    let group = killpg(group, None).is_ok().then_some(group);
+    let group = group.filter(|group| killpg(*group, None).is_ok());
     let own = Pid::this();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
     let mut found: Vec<Survivor> = pids
         .filter(|pid| *pid != own)
         .filter_map(|pid| {
@@ -51,7 +55,7 @@ pub(super) fn find(mark: &str, group: Pid) -> Vec<Survivor> {
 }
 
 /// Ends them all with SIGKILL and says which they were. They are dying when this returns, not yet gone.
-pub(super) fn end(mark: &str, group: Pid) -> Vec<Survivor> {
+pub(super) fn end(mark: &str, group: Option<Pid>) -> Vec<Survivor> {
     let mut ended: Vec<Survivor> = Vec::new();
     for _ in 0..ROUNDS {
         let mut more = false;
@@ -73,7 +77,10 @@ pub(super) fn end(mark: &str, group: Pid) -> Vec<Survivor> {
 
 /// In words, for a note.
 pub(super) fn told(survivors: &[Survivor]) -> String {
-    let words: Vec<String> = survivors.iter().map(|one| format!("{} (pid {})", one.name, one.pid)).collect();
+    let words: Vec<String> = survivors
+        .iter()
+        .map(|one| format!("{} (pid {})", one.name, one.pid))
+        .collect();
     words.join(", ")
 }
 
@@ -102,8 +109,14 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        assert_eq!(parse_stat("12 (a) b (c)) S 1 34 34 0"), Some(("a) b (c)", 'S', Pid::from_raw(34))));
-        assert_eq!(parse_stat("12 (sleep) Z 1 12 12"), Some(("sleep", 'Z', Pid::from_raw(12))));
+        assert_eq!(
+            parse_stat("12 (a) b (c)) S 1 34 34 0"),
+            Some(("a) b (c)", 'S', Pid::from_raw(34)))
+        );
+        assert_eq!(
+            parse_stat("12 (sleep) Z 1 12 12"),
+            Some(("sleep", 'Z', Pid::from_raw(12)))
+        );
         assert_eq!(parse_stat("12 sleep S"), None);
         assert_eq!(parse_stat("12 (sleep) S 1"), None);
     }

@@ -45,7 +45,13 @@ impl ToolOutput {
     /// What to tell of a failure: the status, and the last line that was printed.
     #[must_use]
     pub fn failure(&self) -> String {
-        let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+        let last = |text: &str| {
+            text.lines()
+                .rev()
+                .map(str::trim)
+                .find(|line| !line.is_empty())
+                .map(str::to_owned)
+        };
         match last(&self.stderr).or_else(|| last(&self.stdout)) {
             Some(line) => format!("{}: {line}", self.status),
             None => self.status.clone(),
@@ -88,8 +94,9 @@ pub async fn run(tool: &Tool) -> Result<ToolOutput, ToolError> {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let mut child =
-        command.spawn().map_err(|error| ToolError::Start(start_failure(program, &tool.folder, &error)))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| ToolError::Start(start_failure(program, &tool.folder, &error)))?;
     let group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(child.wait(), beginning(stdout), beginning(stderr)) };
@@ -150,14 +157,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_is_told_by_its_status_and_last_line() {
-        let done = run(&shell("echo $NAME; echo first >&2; echo last >&2; exit 3", Duration::from_secs(20))).await.unwrap();
+        let done = run(&shell(
+            "echo $NAME; echo first >&2; echo last >&2; exit 3",
+            Duration::from_secs(20),
+        ))
+        .await
+        .unwrap();
         assert_eq!((done.success, done.stdout.as_str()), (false, "value\n"));
         assert_eq!(done.failure(), "exit code 3: last");
     }
 
     #[tokio::test]
     async fn a_command_that_hangs_is_killed_with_its_children() {
-        let error = run(&shell("trap '' TERM; sleep 300 & sleep 300", Duration::from_millis(100))).await.unwrap_err();
+        let error = run(&shell(
+            "trap '' TERM; sleep 300 & sleep 300",
+            Duration::from_millis(100),
+        ))
+        .await
+        .unwrap_err();
         assert_eq!(error.to_string(), "`sh` did not end within 100ms and was killed");
     }
 
@@ -168,6 +185,9 @@ mod tests {
             ..shell("", Duration::from_secs(1))
         };
         let error = run(&tool).await.unwrap_err();
-        assert_eq!(error.to_string(), "the command `no-such-program-of-fotaproof` is not found in PATH");
+        assert_eq!(
+            error.to_string(),
+            "the command `no-such-program-of-fotaproof` is not found in PATH"
+        );
     }
 }

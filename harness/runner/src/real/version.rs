@@ -27,7 +27,10 @@ impl FromStr for Version {
             Some((numbers, before)) => (numbers, Some(before.to_owned())),
             None => (text, None),
         };
-        let numbers = numbers.split('.').map(|number| number.parse().map_err(|_| error())).collect::<Result<_, _>>()?;
+        let numbers = numbers
+            .split('.')
+            .map(|number| number.parse().map_err(|_| error()))
+            .collect::<Result<_, _>>()?;
         Ok(Self { numbers, before })
     }
 }
@@ -48,7 +51,9 @@ impl Version {
     /// Numbers that are not there count as 0; a version before a release comes before it.
     fn compare(&self, other: &Self) -> Ordering {
         let length = self.numbers.len().max(other.numbers.len());
-        let numbers = (0..length).map(|i| self.number(i).cmp(&other.number(i))).find(|order| order.is_ne());
+        let numbers = (0..length)
+            .map(|i| self.number(i).cmp(&other.number(i)))
+            .find(|order| order.is_ne());
         numbers.unwrap_or_else(|| match (&self.before, &other.before) {
             (None, None) => Ordering::Equal,
             (Some(_), None) => Ordering::Less,
@@ -58,7 +63,11 @@ impl Version {
     }
 
     fn starts_with(&self, other: &Self) -> bool {
-        other.numbers.iter().enumerate().all(|(i, number)| self.number(i) == *number)
+        other
+            .numbers
+            .iter()
+            .enumerate()
+            .all(|(i, number)| self.number(i) == *number)
     }
 
     /// The first version above all that have these leading numbers.
@@ -110,9 +119,19 @@ impl FromStr for Range {
             if part == "*" {
                 continue;
             }
-            let found = signs.iter().find_map(|(sign, comparison)| Some((*comparison, part.strip_prefix(sign)?)));
+            let found = signs
+                .iter()
+                .find_map(|(sign, comparison)| Some((*comparison, part.strip_prefix(sign)?)));
             let (comparison, version) = found.ok_or_else(error)?;
-            all.push((comparison, version.trim().trim_end_matches(".x").trim_end_matches(".*").parse().map_err(|_| error())?));
+            all.push((
+                comparison,
+                version
+                    .trim()
+                    .trim_end_matches(".x")
+                    .trim_end_matches(".*")
+                    .parse()
+                    .map_err(|_| error())?,
+            ));
         }
         Ok(Self(all))
     }
@@ -133,7 +152,11 @@ impl Range {
                 Comparison::AtLeast => order.is_ge(),
                 Comparison::StartsWith => version.starts_with(bound),
                 Comparison::Caret => {
-                    let first = bound.numbers.iter().position(|number| *number != 0).unwrap_or(bound.numbers.len() - 1);
+                    let first = bound
+                        .numbers
+                        .iter()
+                        .position(|number| *number != 0)
+                        .unwrap_or(bound.numbers.len() - 1);
                     order.is_ge() && below(first + 1)
                 }
                 Comparison::Tilde => order.is_ge() && below(bound.numbers.len().min(2)),
@@ -202,7 +225,10 @@ mod tests {
     #[test]
     fn a_version_is_found_in_what_programs_print() {
         let find = |output, after| find(output, after).map(|version| version.to_string());
-        assert_eq!(find("client 2024 version v2.12.3 (gcc 12.2)\n", None).as_deref(), Some("2.12.3"));
+        assert_eq!(
+            find("client 2024 version v2.12.3 (gcc 12.2)\n", None).as_deref(),
+            Some("2.12.3")
+        );
         assert_eq!(find("gcc 12.2, client: 7\n", Some("client:")).as_deref(), Some("7"));
         assert_eq!(find("{\"version\": \"2.12.3\"}", None).as_deref(), Some("2.12.3"));
         assert_eq!(find("no number", None), None);

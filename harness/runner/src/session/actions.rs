@@ -327,10 +327,9 @@ impl Session {
         if let Some(change) = &step.network {
             let change = &change.value;
             if change.clear_rules == Some(true) {
-                let own = self.world.link.spec().rules.clone();
-                let mut spec = self.world.link.spec().clone();
-                spec.rules = own;
-                self.world.link.set_spec(spec);
+                for guard in self.script.guards.drain(..) {
+                    self.world.link.remove_rule(guard);
+                }
             }
             if let Some(mtu) = change.mtu {
                 self.world.link.set_mtu(None, mtu);
@@ -358,7 +357,7 @@ impl Session {
             }
             let rules = network::rules(change.rules.as_deref().unwrap_or_default(), now).map_err(|e| e.to_string())?;
             for rule in rules {
-                self.world.link.add_rule(rule);
+                self.script.guards.push(self.world.link.add_rule(rule));
             }
             return Ok(Act::Nothing);
         }
@@ -443,8 +442,13 @@ impl Session {
             Some(to) => to,
             None => return Err("the address of the IUT is not known yet".to_owned()),
         };
+        let asked = fotaproof_wire::coap::MessageView::parse(&bytes)
+            .ok()
+            .filter(|view| view.code() == Code::GET)
+            .and_then(|view| Some((to, view.uri_path().parse().ok()?)));
         self.facts.listening = Some(Listening {
             at: from,
+            asked,
             message_id,
             token,
             heard: Vec::new(),
@@ -777,7 +781,9 @@ impl Session {
                     self.script.closing = Closing::Liveness { op, tries: tries + 1 };
                     return true;
                 }
-                if !answered {
+                if !answered && let Some(excuse) = self.excuse() {
+                    self.conclude(Verdict::Inconclusive, &format!("no answer at the end of the case; {excuse}"));
+                } else if !answered {
                     self.find(Finding {
                         source: FindingSource::Harness,
                         grade: Grade::Must,

@@ -35,6 +35,19 @@ pub struct Addresses {
     pub repositories: BTreeMap<String, SocketAddr>,
 }
 
+/// What the network of a run does to cases that did not ask for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing: what is missing was not sent.
+    #[default]
+    None,
+    /// It loses, repeats, reorders or damages packets by chance.
+    Chance,
+    /// A round trip can take longer than ACK_TIMEOUT (RFC 7252 section 4.8): both sides repeat
+    /// messages that were not lost.
+    Slow,
+}
+
 /// Everything that one execution of one case depends on.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
@@ -62,6 +75,8 @@ pub struct SessionConfig {
     pub link: LinkSpec,
     /// Name of the network, for the journal.
     pub network: String,
+    /// What the run's network (not the case's own) does by chance.
+    pub trouble: Trouble,
     /// Values of parameters such as `stable` and `poll`.
     pub parameters: BTreeMap<String, String>,
     /// Findings of grade should and advice fail too.

@@ -11,7 +11,7 @@ use super::answer::{Answer, Back, value_text};
 use super::firmware::{Firmware, Follow, pair_matches, pairs_told};
 use super::goals::{OneRead, PairRead, Phase, ReadState, Running};
 use super::messages;
-use super::{Anchor, Measurement, Never, Output, Session};
+use super::{Anchor, Measurement, Never, Output, Session, Trouble};
 
 /// How a judgement stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +163,14 @@ impl Session {
         }
         *body += 1;
         let own = *body;
-        let start = if running.began.at == running.anchor.at { running.began.at } else { self.now };
-        let until = start + e.within.as_ref().map_or_else(|| self.span("within", Duration::from_secs(60)), |w| w.value.0);
+        // a limit that the case states runs from its action on; the usual one from here on, as a slow
+        // network may have used it up while the action was under way
+        let acted = running.began.at == running.anchor.at;
+        let until = match &e.within {
+            Some(within) if acted => running.began.at + within.value.0,
+            Some(within) => self.now + within.value.0,
+            None => self.now + self.span("within", Duration::from_secs(60)),
+        };
         let until = until.max(self.now);
         let mut add = |line: u32, what: What| {
             goals.push_back(Goal {
@@ -341,10 +347,34 @@ impl Session {
             self.conclude(Verdict::Inconclusive, &format!("{}: {why}", running.text));
             return true;
         }
+        // what chance took away is held against nobody
+        let once = running.step.datagram.is_some()
+            || running.step.resend.is_some()
+            || running.step.request.as_ref().is_some_and(|request| request.value.once == Some(true));
+        let lost = if once && self.world.exchanges.lost_since(running.began.at) {
+            Some("the link lost what is sent only once, or the answer to it".to_owned())
+        } else {
+            self.world.exchanges.broken_by_chance(running.anchor.at)
+        };
+        if let Some(why) = lost {
+            self.conclude(Verdict::Inconclusive, &format!("{why}; without that: expected {expected}, seen {seen}"));
+            return true;
+        }
         let title = match &goal.expect.because {
             Some(because) => because.clone(),
             None => format!("{}: {} is not as expected", running.text, name_of(&goal.what)),
         };
+        if let Some(excuse) = self.excuse()
+            && rests_on_absence(&goal.what, running, &seen)
+        {
+            let told = format!("{title} (line {}): expected {expected}, seen {seen}; {excuse}", goal.line);
+            if goal.weight == Weight::Must {
+                self.conclude(Verdict::Inconclusive, &told);
+            } else {
+                self.note(told);
+            }
+            return false;
+        }
         self.find(Finding {
             source: FindingSource::Expectation {
                 step: running.index,
@@ -365,6 +395,19 @@ impl Session {
             hint: None,
         });
         false
+    }
+
+    /// Why what is missing may be the network's fault, when it may.
+    pub(super) fn excuse(&self) -> Option<String> {
+        match self.config.trouble {
+            Trouble::None => None,
+            Trouble::Chance if self.world.disturbed == 0 => None,
+            Trouble::Chance => Some(format!(
+                "the network lost or disturbed {} packets by chance, which may be why",
+                self.world.disturbed
+            )),
+            Trouble::Slow => Some("a round trip on the network can take longer than ACK_TIMEOUT, which may be why".to_owned()),
+        }
     }
 
     fn poll_goal(&mut self, goal: &mut Goal, running: &Running) -> Poll {
@@ -540,7 +583,10 @@ impl Session {
                 firmware.settle();
                 return Poll::Held(format!("{}/{}", pair.0, pair.1));
             }
-            if self.now >= until + stable {
+            // a pair that is right already only has to be seen to stay
+            let right = firmware.pair().is_some_and(|pair| pair_matches(pair, &wanted));
+            let end = until + stable * if right { 4 } else { 1 };
+            if self.now >= end {
                 let seen = match firmware.pair() {
                     Some(pair) => format!("{}/{} ({})", pair.0, pair.1, firmware.told()),
                     None => "no pair could be read".to_owned(),
@@ -694,6 +740,8 @@ impl Session {
             return broken(told(), if others.is_empty() { "none".to_owned() } else { others.join(", ") });
         };
         if let Some(after) = want.after_previous {
+            // the one before may have taken the longest way, this one the shortest
+            let jitter = self.world.link.spec().toward_server.jitter;
             let previous = all[..i]
                 .iter()
                 .rev()
@@ -703,7 +751,7 @@ impl Session {
                 .chain(self.facts.observed_at.get(&path).copied())
                 .max();
             if let Some(previous) = previous
-                && *at + self.config.tolerance + Duration::from_millis(20) < previous + after.0
+                && *at + self.config.tolerance + Duration::from_millis(20) + jitter * 2 < previous + after.0
             {
                 return broken(
                     format!("{}, at least {:?} after the one before", told(), after.0),
@@ -882,6 +930,10 @@ impl Session {
             OutcomeGrade::Should => Grade::Should,
             OutcomeGrade::Advice => Grade::Advice,
         };
+        if let Some(excuse) = self.excuse() {
+            self.note(format!("{note}; {excuse}"));
+            return;
+        }
         self.find(Finding {
             source: FindingSource::Expectation {
                 step: running.index,
@@ -921,6 +973,19 @@ impl Session {
                 unit: unit.to_owned(),
             });
         }
+    }
+}
+
+/// Whether a goal broke by what did not come, in time or at all, which a network can cause; not by
+/// what the IUT itself said.
+fn rests_on_absence(what: &What, running: &Running, seen: &str) -> bool {
+    let answered = matches!(running.answer.as_ref().map(|answer| &answer.back), Some(Back::Code(_) | Back::Rst));
+    match what {
+        What::Code | What::Format | What::Values | What::Links | What::PayloadLength => !answered,
+        What::Answers => running.blocks.is_empty(),
+        What::Image { .. } => !seen.starts_with("SHA-256"),
+        What::Never => false,
+        _ => true,
     }
 }
 

@@ -7,6 +7,8 @@
 mod actions;
 mod answer;
 mod config;
+mod exchanges;
+pub(crate) mod facts;
 mod firmware;
 mod goals;
 mod judge;
@@ -18,7 +20,7 @@ mod world;
 
 pub use answer::sha256 as sha256_hex;
 pub use config::{
-    Addresses, Input, IutCommand, IutReport, Measurement, Outcome, Output, PackageImage, SessionConfig,
+    Addresses, Input, IutCommand, IutReport, Measurement, Outcome, Output, PackageImage, SessionConfig, Trouble,
 };
 
 use core::time::Duration;
@@ -96,6 +98,8 @@ struct Facts {
 #[derive(Debug)]
 struct Listening {
     at: SocketAddr,
+    /// The IUT's address, and what is read there.
+    asked: Option<(SocketAddr, LwPath)>,
     message_id: Option<u16>,
     token: Vec<u8>,
     heard: Vec<Answer>,
@@ -126,6 +130,8 @@ struct Script {
     never: Vec<Never>,
     closing: Closing,
     background: Option<OpId>,
+    /// Rules that steps have added to the link.
+    guards: Vec<fotaproof_net::GuardId>,
 }
 
 /// Counts at a moment, so that a later question can ask since then.
@@ -572,7 +578,13 @@ impl Session {
         }
         let Ok(view) = fotaproof_wire::coap::MessageView::parse(bytes) else { return };
         if messages::answers(&view, listening.message_id, &listening.token) {
-            let answer = Answer::heard(self.now, &view);
+            let mut answer = Answer::heard(self.now, &view);
+            if let (Some((iut, path)), Some(format), true) = (&listening.asked, answer.format, answer.is_success()) {
+                match self.world.server.decode(*iut, format, path, &answer.payload) {
+                    Ok(values) => answer.values = values,
+                    Err(error) => answer.decode_error = Some(error),
+                }
+            }
             listening.heard.push(answer);
         }
     }

@@ -7,6 +7,8 @@ use fotaproof_cases::ast::{
 };
 use fotaproof_net as net;
 
+use super::Trouble;
+
 /// Why a network of a case cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
@@ -80,6 +82,28 @@ pub(crate) const fn oversize_of(oversize: Oversize) -> net::Oversize {
         Oversize::Filter => net::Oversize::Filter,
         Oversize::Refuse => net::Oversize::Refuse,
     }
+}
+
+/// Time after which an unanswered Confirmable message is sent again at the earliest (RFC 7252
+/// section 4.8).
+const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the network of a run does to cases that did not ask for it.
+#[must_use]
+pub fn trouble(spec: &net::LinkSpec) -> Trouble {
+    let both = [&spec.toward_iut, &spec.toward_server];
+    let round_trip: Duration = both.iter().map(|direction| direction.delay + direction.jitter).sum();
+    if round_trip >= ACK_TIMEOUT {
+        return Trouble::Slow;
+    }
+    let chance = both.iter().any(|direction| {
+        direction.loss != net::Loss::None
+            || direction.reorder.is_some()
+            || direction.duplicate > 0.0
+            || direction.bit_error > 0.0
+            || direction.rate_bps.is_some()
+    });
+    if chance || !spec.blackouts.is_empty() { Trouble::Chance } else { Trouble::None }
 }
 
 /// Changes one direction by what is given.

@@ -10,9 +10,10 @@ use fotaproof_lwm2m::repository::{Repository, RepositoryEvent};
 use fotaproof_lwm2m::server::{Server, ServerEvent};
 use fotaproof_net as net;
 use fotaproof_trace::{Datagram, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
-use fotaproof_wire::coap::{BlockValue, MessageView};
 
 use super::config::Addresses;
+use super::exchanges::Exchanges;
+use super::facts::Conversations;
 
 /// Something that a party of the harness's side tells.
 #[derive(Debug)]
@@ -35,45 +36,6 @@ pub(crate) enum Turn {
     Party(PartyEvent),
 }
 
-/// Which request a response answers, for rules by path or block.
-#[derive(Debug, Default)]
-struct Conversations {
-    by_id: HashMap<(bool, u16), Asked>,
-    by_token: HashMap<(bool, Bytes), Asked>,
-    order: VecDeque<(bool, u16, Bytes)>,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    path: Option<String>,
-    block1: Option<net::BlockFacts>,
-    block2: Option<net::BlockFacts>,
-}
-
-impl Conversations {
-    /// Requests remembered; a response comes long before so many others.
-    const KEPT: usize = 512;
-
-    fn asked(&mut self, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
-        let token = Bytes::copy_from_slice(view.token());
-        if self.order.len() >= Self::KEPT
-            && let Some((by, id, token)) = self.order.pop_front()
-        {
-            self.by_id.remove(&(by, id));
-            self.by_token.remove(&(by, token));
-        }
-        self.order.push_back((by_iut, view.message_id(), token.clone()));
-        self.by_id.insert((by_iut, view.message_id()), asked.clone());
-        self.by_token.insert((by_iut, token), asked);
-    }
-
-    fn answered(&self, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
-        self.by_id
-            .get(&(by_iut, view.message_id()))
-            .or_else(|| self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token()))))
-    }
-}
-
 /// The harness's side.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -91,7 +53,11 @@ pub(crate) struct World {
     out: VecDeque<Turn>,
     /// Bytes and IP packets that passed the IUT's end, both ways.
     pub(crate) traffic: Traffic,
+    /// What became of confirmable messages.
+    pub(crate) exchanges: Exchanges,
     pub(crate) recorder: Option<net::FateRecorder>,
+    /// Packets that the link lost, repeated, delayed or damaged by chance, by no rule.
+    pub(crate) disturbed: u64,
 }
 
 /// A request of the harness as it was sent.
@@ -126,7 +92,9 @@ impl World {
             sent: VecDeque::new(),
             out: VecDeque::new(),
             traffic: Traffic::default(),
+            exchanges: Exchanges::default(),
             recorder: None,
+            disturbed: 0,
         }
     }
 
@@ -140,50 +108,8 @@ impl World {
         self.enter(now, Toward::Iut, from, to, bytes, planned);
     }
 
-    fn facts(&mut self, toward: Toward, payload: &[u8]) -> net::Facts {
-        let Ok(view) = MessageView::parse(payload) else {
-            return net::Facts::default();
-        };
-        let by_iut = toward == Toward::Server;
-        let code = view.code();
-        let mut block1 = view.block1().ok().flatten().map(block_facts);
-        let mut block2 = view.block2().ok().flatten().map(block_facts);
-        let mut path = None;
-        if code.is_request() {
-            path = Some(view.uri_path());
-            self.conversations.asked(
-                by_iut,
-                &view,
-                Asked {
-                    path: path.clone(),
-                    block1,
-                    block2,
-                },
-            );
-        } else if let Some(asked) = self.conversations.answered(!by_iut, &view) {
-            path.clone_from(&asked.path);
-            block1 = block1.or(asked.block1);
-            block2 = block2.or(asked.block2);
-        }
-        net::Facts {
-            kind: Some(match view.kind() as u8 {
-                0 => net::Kind::Con,
-                1 => net::Kind::Non,
-                2 => net::Kind::Ack,
-                _ => net::Kind::Rst,
-            }),
-            code: Some(code.0),
-            token: Bytes::copy_from_slice(view.token()),
-            message_id: Some(view.message_id()),
-            block1,
-            block2,
-            path,
-            observe: view.observe(),
-        }
-    }
-
     fn enter(&mut self, now: Duration, toward: Toward, src: SocketAddr, dst: SocketAddr, payload: Bytes, planned: bool) {
-        let facts = self.facts(toward, &payload);
+        let facts = self.conversations.facts(toward, &payload);
         if toward == Toward::Iut && facts.is_request() {
             if self.sent.len() >= 96 {
                 // the first blocks and the latest are what a case asks for again
@@ -207,6 +133,7 @@ impl World {
                 facts,
             },
         );
+        self.exchanges.sent(now, datagram, src, dst, &payload);
         self.latest.insert(datagram, (toward, planned));
         if let Some(old) = datagram.0.checked_sub(4096) {
             self.latest.remove(&net::DatagramId(old));
@@ -240,11 +167,7 @@ impl World {
 
     /// The path of the request that the last datagram was or answered.
     pub(crate) fn path_of(&self, by_iut: bool, payload: &[u8]) -> Option<String> {
-        let view = MessageView::parse(payload).ok()?;
-        if view.code().is_request() {
-            return Some(view.uri_path());
-        }
-        self.conversations.answered(!by_iut, &view)?.path.clone()
+        self.conversations.path_of(by_iut, payload)
     }
 
     /// Does what is due and gives one thing that came of it; `None` when nothing is left.
@@ -355,6 +278,12 @@ impl World {
                 if fate == net::Fate::Pass && rule.is_none() && draw.is_none() {
                     return;
                 }
+                if fate == net::Fate::Dropped(net::DropReason::Loss) {
+                    self.exchanges.lost(now, datagram);
+                }
+                if rule.is_none() && disturbs(&fate) {
+                    self.disturbed += 1;
+                }
                 let (fate, reason, delay) = fate_words(&fate);
                 self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
                     toward: self.latest.get(&datagram).map_or(Toward::Server, |(toward, _)| *toward),
@@ -369,6 +298,7 @@ impl World {
             }
             net::LinkEvent::Delivered { toward, datagram, src, dst, payload, packets, largest, altered, .. } => {
                 let planned = self.latest.get(&datagram).is_some_and(|(_, planned)| *planned);
+                self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
                 self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
                     point: if toward == Toward::Server { Point::Server } else { Point::Iut },
@@ -427,14 +357,6 @@ impl World {
     }
 }
 
-fn block_facts(block: BlockValue) -> net::BlockFacts {
-    net::BlockFacts {
-        num: block.num,
-        more: block.more,
-        size: block.szx.size() as u16,
-    }
-}
-
 const fn toward_net(toward: Toward) -> net::Toward {
     match toward {
         Toward::Iut => net::Toward::Iut,
@@ -446,6 +368,16 @@ const fn toward_trace(toward: net::Toward) -> Toward {
     match toward {
         net::Toward::Iut => Toward::Iut,
         net::Toward::Server => Toward::Server,
+    }
+}
+
+/// Whether a packet fared as nobody planned.
+const fn disturbs(fate: &net::Fate) -> bool {
+    match fate {
+        net::Fate::Pass | net::Fate::Delayed(_) | net::Fate::Truncated(_) | net::Fate::Refused => false,
+        // what a large packet meets is the MTU's doing and no chance
+        net::Fate::Dropped(net::DropReason::Oversize | net::DropReason::Filtered | net::DropReason::Rule) => false,
+        net::Fate::Dropped(_) | net::Fate::Duplicated { .. } | net::Fate::Corrupted { .. } | net::Fate::Swapped => true,
     }
 }
 

@@ -1,6 +1,9 @@
 //! A client that misbehaves on the wire, for the tests of the real driver: `odd_client MODE SERVER`.
 
-#![expect(clippy::disallowed_methods, reason = "a program of its own, outside the sans-IO engine")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own, outside the sans-IO engine"
+)]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -31,8 +34,12 @@ fn register(message_id: u16) -> Vec<u8> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, mode, server] = arguments.as_slice() else { return ExitCode::from(2) };
-    let Ok(server) = server.parse::<SocketAddr>() else { return ExitCode::from(2) };
+    let [_, mode, server] = arguments.as_slice() else {
+        return ExitCode::from(2);
+    };
+    let Ok(server) = server.parse::<SocketAddr>() else {
+        return ExitCode::from(2);
+    };
     match run(mode, server) {
         Ok(code) => code,
         Err(error) => {

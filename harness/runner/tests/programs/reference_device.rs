@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     let [_, endpoint, server, folder, lifetime, rest @ ..] = arguments.as_slice() else {
         return ExitCode::from(2);
     };
-    let (Ok(server), Ok(lifetime)) = (server.parse(), lifetime.parse()) else { return ExitCode::from(2) };
+    let (Ok(server), Ok(lifetime)) = (server.parse(), lifetime.parse()) else {
+        return ExitCode::from(2);
+    };
     let config = DeviceConfig {
         lifetime,
         boot_time: Duration::from_millis(2),
@@ -30,7 +32,9 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         let (handle, stop) = interrupt();
         terminal::stop_at_signals(handle).map_err(|error| error.to_string())?;
-        device::run(options, stop, &mut |line| println!("{line}")).await.map_err(|error| error.to_string())
+        device::run(options, stop, &mut |line| println!("{line}"))
+            .await
+            .map_err(|error| error.to_string())
     });
     match ended {
         Ok(device::DeviceEnd::Rebooted) if rest.iter().any(|word| word == "die-on-reboot") => ExitCode::from(9),

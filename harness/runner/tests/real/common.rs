@@ -88,7 +88,14 @@ pub(crate) fn real_case(case: &str, manifest: &str, folder: &Path) -> RealCase {
     let cases = load_case(&CaseSource::new("test/case.yaml", case), &Parameters::default(), &none)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
     let manifest_file = folder.join("iut.yaml").display().to_string();
-    let iut = Iut::of_manifest(&manifest_file, loaded.manifest, loaded.claims, loaded.parameters, Vec::new()).unwrap();
+    let iut = Iut::of_manifest(
+        &manifest_file,
+        loaded.manifest,
+        loaded.claims,
+        loaded.parameters,
+        Vec::new(),
+    )
+    .unwrap();
     let network = RunNetwork {
         name: "perfect".to_owned(),
         spec: fotaproof_net::LinkSpec::perfect(),
@@ -115,14 +122,21 @@ pub(crate) fn real_case(case: &str, manifest: &str, folder: &Path) -> RealCase {
 
 /// Runs it to its end.
 pub(crate) async fn run(case: RealCase, folder: tempfile::TempDir, interrupt: Interrupt) -> Ran {
-    let mut events = Vec::new();
+    let mut events: Vec<Arc<Event>> = Vec::new();
     let outcome = run_case(case, &mut |event| events.push(event.clone()), interrupt).await;
     if std::env::var_os("SHOW_EVENTS").is_some() {
-        events.iter().for_each(|event: &Arc<Event>| eprintln!("{:?} {}", event.at, format!("{:?}", event.kind).chars().take(260).collect::<String>()));
+        for event in &events {
+            let kind: String = format!("{:?}", event.kind).chars().take(260).collect();
+            eprintln!("{:?} {kind}", event.at);
+        }
     }
     assert!(matches!(events.first().unwrap().kind, EventKind::CaseStarted { .. }));
     assert!(matches!(events.last().unwrap().kind, EventKind::CaseEnded { .. }));
-    let ran = Ran { outcome, events, folder };
+    let ran = Ran {
+        outcome,
+        events,
+        folder,
+    };
     let left = processes_with(&ran.folder.path().display().to_string());
     assert!(left.is_empty(), "left behind: {left:?}");
     ran

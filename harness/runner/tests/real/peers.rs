@@ -39,7 +39,11 @@ async fn serve(options: impl FnOnce(&mut ServerOptions)) -> Served {
     }
 }
 
-fn device(port: u16, folder: &Path, change: impl FnOnce(&mut DeviceOptions)) -> (InterruptHandle, tokio::task::JoinHandle<DeviceEnd>) {
+fn device(
+    port: u16,
+    folder: &Path,
+    change: impl FnOnce(&mut DeviceOptions),
+) -> (InterruptHandle, tokio::task::JoinHandle<DeviceEnd>) {
     let config = DeviceConfig {
         boot_time: Duration::from_millis(1),
         install_time: Duration::from_millis(1),
@@ -51,12 +55,19 @@ fn device(port: u16, folder: &Path, change: impl FnOnce(&mut DeviceOptions)) -> 
     };
     change(&mut options);
     let (handle, stop) = interrupt();
-    (handle, tokio::spawn(async move { device::run(options, stop, &mut |_| {}).await.unwrap() }))
+    (
+        handle,
+        tokio::spawn(async move { device::run(options, stop, &mut |_| {}).await.unwrap() }),
+    )
 }
 
 fn package(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("v2.bin");
-    std::fs::write(&path, build(PackageKind::Valid, "2.0.0", "fotaproof-device", 20_000, 1).unwrap()).unwrap();
+    std::fs::write(
+        &path,
+        build(PackageKind::Valid, "2.0.0", "fotaproof-device", 20_000, 1).unwrap(),
+    )
+    .unwrap();
     path
 }
 
@@ -90,7 +101,10 @@ async fn a_package_is_pushed_and_installed_and_the_device_keeps_it() {
     stop.interrupt();
     assert_eq!(task.await.unwrap(), DeviceEnd::Stopped);
     let flash = std::fs::read_to_string(folder.path().join("state/flash.json")).unwrap();
-    assert!(flash.contains("\"version\": \"2.0.0\"") && flash.contains("\"boots\": 2"), "{flash}");
+    assert!(
+        flash.contains("\"version\": \"2.0.0\"") && flash.contains("\"boots\": 2"),
+        "{flash}"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +127,11 @@ async fn a_package_is_pulled_from_the_server_itself() {
 async fn a_bad_package_ends_once_without_success() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("bad.bin");
-    std::fs::write(&image, build(PackageKind::Corrupt, "2.0.0", "fotaproof-device", 2_000, 1).unwrap()).unwrap();
+    std::fs::write(
+        &image,
+        build(PackageKind::Corrupt, "2.0.0", "fotaproof-device", 2_000, 1).unwrap(),
+    )
+    .unwrap();
     let served = serve(|options| {
         options.push = Some(image);
         options.once = true;
@@ -129,7 +147,11 @@ async fn commands_are_carried_out_as_typed() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = serve(|options| options.observe = false).await;
     let (stop, task) = device(served.port, folder.path(), |_| {});
-    assert!(until(&mut served.lines, "registered").await.contains("alone from 127.0.0.1:"));
+    assert!(
+        until(&mut served.lines, "registered")
+            .await
+            .contains("alone from 127.0.0.1:")
+    );
     let dialogue = [
         ("read /3/0/3", "read /3/0/3: 2.05 /3/0/3=\"1.0.0\""),
         ("state", "read /3/0/3: 2.05 /3/0/3=\"1.0.0\""),

@@ -347,4 +347,12 @@ scenarios! {
         rig.resend(read);
         rig.seconds(1);
     };
+    "read-after-lifetime" config, |rig| {
+        let read = rig.send(request("0.01", "/5/0/3"));
+        rig.seconds(1);
+        rig.push(&package(PackageKind::Valid), Szx::S1024);
+        rig.seconds(248);
+        rig.resend(read);
+        rig.seconds(1);
+    };
 }

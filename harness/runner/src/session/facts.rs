@@ -1,0 +1,107 @@
+//! What rules may know of a CoAP datagram, the request that it answers included.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use fotaproof_net as net;
+use fotaproof_trace::Toward;
+use fotaproof_wire::coap::{BlockValue, MessageView};
+
+/// Which request a response answers, for rules by path or block. One for each pair of ends.
+#[derive(Debug, Default)]
+pub(crate) struct Conversations {
+    by_id: HashMap<(bool, u16), Asked>,
+    by_token: HashMap<(bool, Bytes), Asked>,
+    order: VecDeque<(bool, u16, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    path: Option<String>,
+    block1: Option<net::BlockFacts>,
+    block2: Option<net::BlockFacts>,
+}
+
+impl Conversations {
+    /// Requests remembered; a response comes long before so many others.
+    const KEPT: usize = 512;
+
+    fn asked(&mut self, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
+        let token = Bytes::copy_from_slice(view.token());
+        if self.order.len() >= Self::KEPT
+            && let Some((by, id, token)) = self.order.pop_front()
+        {
+            self.by_id.remove(&(by, id));
+            self.by_token.remove(&(by, token));
+        }
+        self.order.push_back((by_iut, view.message_id(), token.clone()));
+        self.by_id.insert((by_iut, view.message_id()), asked.clone());
+        self.by_token.insert((by_iut, token), asked);
+    }
+
+    fn answered(&self, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
+        self.by_id
+            .get(&(by_iut, view.message_id()))
+            .or_else(|| self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token()))))
+    }
+
+    /// The facts of a datagram that enters the link; a request is remembered for its responses.
+    pub(crate) fn facts(&mut self, toward: Toward, payload: &[u8]) -> net::Facts {
+        let Ok(view) = MessageView::parse(payload) else {
+            return net::Facts::default();
+        };
+        let by_iut = toward == Toward::Server;
+        let code = view.code();
+        let mut block1 = view.block1().ok().flatten().map(block_facts);
+        let mut block2 = view.block2().ok().flatten().map(block_facts);
+        let mut path = None;
+        if code.is_request() {
+            path = Some(view.uri_path());
+            self.asked(
+                by_iut,
+                &view,
+                Asked {
+                    path: path.clone(),
+                    block1,
+                    block2,
+                },
+            );
+        } else if let Some(asked) = self.answered(!by_iut, &view) {
+            path.clone_from(&asked.path);
+            block1 = block1.or(asked.block1);
+            block2 = block2.or(asked.block2);
+        }
+        net::Facts {
+            kind: Some(match view.kind() as u8 {
+                0 => net::Kind::Con,
+                1 => net::Kind::Non,
+                2 => net::Kind::Ack,
+                _ => net::Kind::Rst,
+            }),
+            code: Some(code.0),
+            token: Bytes::copy_from_slice(view.token()),
+            message_id: Some(view.message_id()),
+            block1,
+            block2,
+            path,
+            observe: view.observe(),
+        }
+    }
+
+    /// The path of the request that a datagram is or answers.
+    pub(crate) fn path_of(&self, by_iut: bool, payload: &[u8]) -> Option<String> {
+        let view = MessageView::parse(payload).ok()?;
+        if view.code().is_request() {
+            return Some(view.uri_path());
+        }
+        self.answered(!by_iut, &view)?.path.clone()
+    }
+}
+
+fn block_facts(block: BlockValue) -> net::BlockFacts {
+    net::BlockFacts {
+        num: block.num,
+        more: block.more,
+        size: block.szx.size() as u16,
+    }
+}
