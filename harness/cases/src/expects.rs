@@ -100,6 +100,7 @@ fn messages_text(expect: &MessageExpect, silence: bool) -> String {
         (expect.same_message_id, "with one message id"),
         (expect.same_token, "with one token"),
         (expect.of_first, "one message and its copies"),
+        (expect.of_last, "the last message and its copies"),
         (expect.sizes_never_grow, "sizes never grow"),
         (expect.contiguous, "each starting where the last ended"),
     ];
@@ -133,6 +134,11 @@ pub fn expect_lines(expect: &Expect) -> Vec<String> {
         && let Some(last) = lines.last_mut()
     {
         last.push_str(&format!(", within {}", span(within.value)));
+    }
+    if let Some(not_before) = &expect.not_before
+        && let Some(last) = lines.last_mut()
+    {
+        last.push_str(&format!(", not before {}", span(not_before.value)));
     }
     if let Some(because) = &expect.because
         && let Some(last) = lines.last_mut()
@@ -266,7 +272,10 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         lines.push(format!("firmware version is {version}"));
     }
     if let Some(image) = &expect.image {
-        lines.push(format!("the stored image is {}", image.value));
+        lines.push(match image.value.as_str() {
+            "none" => "no image is stored".to_owned(),
+            name => format!("the stored image is {name}"),
+        });
     }
     if let Some(registration) = &expect.registration {
         let mut parts = vec!["registration".to_owned()];

@@ -225,4 +225,6 @@ pub struct ExpectedFailure {
     pub link: Option<String>,
     /// The day after which the entry is stale, `YYYY-MM-DD`.
     pub expires: Option<At<String>>,
+    /// Chance decides whether the case shows it, so an entry that nothing met is not stale.
+    pub sometimes: Option<bool>,
 }

@@ -505,12 +505,13 @@ impl Work<'_> {
         let mut rest = expect.value.clone();
         (
             rest.within,
+            rest.not_before,
             rest.when,
             rest.clauses,
             rest.because,
             rest.stable,
             rest.object,
-        ) = (None, None, None, None, None, None);
+        ) = (None, None, None, None, None, None, None);
         if rest == Expect::default() {
             let message = if expect.within.is_some() {
                 "`within` without anything to come within it"
@@ -555,7 +556,7 @@ impl Work<'_> {
                 );
             }
         }
-        if let Some(image) = &expect.image {
+        if let Some(image) = expect.image.as_ref().filter(|image| image.value != "none") {
             self.package(image);
         }
         if let Some(any) = &expect.any_of

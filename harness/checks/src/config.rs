@@ -65,6 +65,9 @@ pub struct CheckConfig {
     pub grades: Vec<(String, Grade)>,
     /// Transmission parameters of the IUT.
     pub timing: Timing,
+    /// Messages remembered at the most, each way of asking; older ones are forgotten before their lifetime is over, which
+    /// leaves findings out but makes none. In a live run all that live are remembered.
+    pub remember: usize,
 }
 
 impl Default for CheckConfig {
@@ -77,6 +80,7 @@ impl Default for CheckConfig {
             mode: Mode::Live,
             grades: Vec::new(),
             timing: Timing::default(),
+            remember: usize::MAX,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Checks {
     #[must_use]
     pub fn new(config: CheckConfig) -> Self {
         Self {
-            context: Context::default(),
+            context: Context::new(config.remember),
             rules: Rules::default(),
             report: Report::new(config),
         }

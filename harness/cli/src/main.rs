@@ -12,6 +12,7 @@ mod replay;
 mod run;
 mod schema;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -58,13 +59,25 @@ fn main() -> ExitCode {
 }
 
 fn exit(code: i32) -> ExitCode {
+    let lost = code == exit_code::PASSED && OUTPUT_LOST.load(Ordering::Relaxed);
+    let code = if lost { exit_code::INCONCLUSIVE } else { code };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
+
+/// Standard output refused what was printed, for another reason than a reader that went away.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints data to standard output. A reader that went away (`| head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            if !OUTPUT_LOST.swap(true, Ordering::Relaxed) {
+                let _ = writeln!(std::io::stderr(), "error: cannot write to standard output: {error}");
+            }
+        }
+        _ => {}
+    }
 }
 
 /// What every command gives: an exit code, or why there is none.

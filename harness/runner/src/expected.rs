@@ -3,7 +3,7 @@
 //! An entry counts only for the case and the clause (or check) that it names. Findings of
 //! checks that are expected leave the case as it would be without them; an expectation of the
 //! case that is expected to break makes the case an expected failure. An entry that was asked
-//! for by a case that ran and that no finding met is stale and fails the run.
+//! for by a case that ran and that no finding met is stale and fails the run, unless it says `sometimes`.
 
 use fotaproof_cases::manifest::ExpectedFailure;
 use fotaproof_trace::{Blame, Finding, FindingSource, Verdict};
@@ -122,7 +122,7 @@ impl Expectations {
                 && expires.value.as_str() < today
             {
                 stale.push(format!("{} ({}): the entry expired on {}", f.case.value, f.clause.value, expires.value));
-            } else if entry.asked && !entry.met {
+            } else if entry.asked && !entry.met && f.sometimes != Some(true) {
                 stale.push(format!(
                     "{} ({}): no case failed for this any more (line {})",
                     f.case.value, f.clause.value, f.case.pos.line

@@ -3,7 +3,7 @@
 //! Packets wait in memory up to a bound before they are written, because what is worth saying about a packet (the rule
 //! that dropped it, the finding that rests on it) is known only after it passed.
 
-use crate::event::{Event, EventKind, Fate, FateOfPacket, Packet, Point};
+use crate::event::{Datagram, Event, EventKind, Fate, FateOfPacket, HookPhase, IutEvent, Packet, Point};
 use crate::finding::Finding;
 use bytes::Bytes;
 use core::time::Duration;
@@ -32,6 +32,45 @@ const WAITING_BYTES: usize = 8 << 20;
 const OVERHEAD: usize = 128;
 /// Frames whose number is remembered.
 const NUMBERED: usize = 1 << 18;
+
+/// Comment on a packet whose datagram the harness sent in a misbehaving way on purpose.
+pub const PLANNED_COMMENT: &str = "sent so by the harness on purpose";
+/// Comment on a packet whose bytes the network changed.
+pub const ALTERED_COMMENT: &str = "altered by the network";
+/// Before what happened to the IUT, in a comment on the packet that follows.
+const IUT_COMMENT: &str = "before this packet the IUT ";
+
+/// The comment that tells of something that happened to the IUT, when a reader of the capture must know of it.
+fn iut_comment(event: &IutEvent) -> Option<String> {
+    let what = match event {
+        IutEvent::Started => "was started",
+        IutEvent::Exited { .. } => "ended",
+        IutEvent::Stopped => "was stopped",
+        IutEvent::PowerCut => "lost its power",
+        IutEvent::Restarted => "was started again",
+        IutEvent::Hook { .. } => "was influenced by a hook",
+        IutEvent::Ready | IutEvent::Output { .. } => return None,
+    };
+    Some(format!("{IUT_COMMENT}{what}"))
+}
+
+/// What happened to the IUT, from a comment that a [`CaptureWriter`] wrote.
+#[must_use]
+pub fn iut_event_of(comment: &str) -> Option<IutEvent> {
+    Some(match comment.strip_prefix(IUT_COMMENT)? {
+        "was started" => IutEvent::Started,
+        "ended" => IutEvent::Exited { status: String::new() },
+        "was stopped" => IutEvent::Stopped,
+        "lost its power" => IutEvent::PowerCut,
+        "was started again" => IutEvent::Restarted,
+        "was influenced by a hook" => IutEvent::Hook {
+            name: String::new(),
+            phase: HookPhase::Done,
+            text: String::new(),
+        },
+        _ => return None,
+    })
+}
 
 /// Why a capture cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +117,8 @@ pub struct CaptureWriter<W: io::Write> {
     /// Datagram and frame of its first packet, both ascending.
     numbers: Vec<(u64, u64)>,
     step: Option<String>,
+    iut: Vec<String>,
+    planned: Option<u64>,
 }
 
 impl<W: io::Write> core::fmt::Debug for CaptureWriter<W> {
@@ -143,6 +184,8 @@ impl<W: io::Write> CaptureWriter<W> {
             frames: 0,
             numbers: Vec::new(),
             step: None,
+            iut: Vec::new(),
+            planned: None,
         })
     }
 
@@ -165,6 +208,8 @@ impl<W: io::Write> CaptureWriter<W> {
             EventKind::Packet(packet) => self.on_packet(event.at, packet)?,
             EventKind::Fate(fate) => self.on_fate(fate),
             EventKind::Finding(finding) => self.on_finding(finding),
+            EventKind::Datagram(datagram) if datagram.planned => self.on_planned(datagram),
+            EventKind::Iut(what) if self.iut.len() < 8 => self.iut.extend(iut_comment(what)),
             _ => {}
         }
         Ok(())
@@ -230,9 +275,12 @@ impl<W: io::Write> CaptureWriter<W> {
         {
             self.numbers.push((packet.datagram, self.frames));
         }
-        let mut comments: Vec<String> = self.step.take().into_iter().collect();
+        let mut comments: Vec<String> = self.step.take().into_iter().chain(self.iut.drain(..)).collect();
         if packet.altered {
-            comments.push("altered by the network".to_owned());
+            comments.push(ALTERED_COMMENT.to_owned());
+        }
+        if self.planned == Some(packet.datagram) {
+            comments.push(PLANNED_COMMENT.to_owned());
         }
         self.waiting_bytes += packet.bytes.len() + OVERHEAD;
         self.waiting.push_back(Waiting {
@@ -250,6 +298,16 @@ impl<W: io::Write> CaptureWriter<W> {
             self.write(oldest)?;
         }
         Ok(())
+    }
+
+    /// A datagram stands before or after its packets.
+    fn on_planned(&mut self, datagram: &Datagram) {
+        self.planned = Some(datagram.datagram);
+        for waiting in self.waiting.iter_mut().rev().take(256) {
+            if waiting.datagram == datagram.datagram && !waiting.comments.iter().any(|text| text == PLANNED_COMMENT) {
+                waiting.comments.push(PLANNED_COMMENT.to_owned());
+            }
+        }
     }
 
     /// A fate follows its packet, so the search from the end is short.

@@ -41,10 +41,10 @@ fn two_for_wrong_usage() {
         "run --fly",
         "run --seed much",
         "run --jobs 1 --format xml",
-        "run --speed 0.5 --no-evidence",
-        "run --speed NaN --no-evidence",
+        "run --speed 0.5 --no-evidence --library library",
+        "run --speed NaN --no-evidence --library library",
         "run --no-evidence --out there",
-        "run --no-evidence clase:x",
+        "run --no-evidence --library library clase:x",
         "explain",
         "schema fly",
         "completions fly",
@@ -57,10 +57,10 @@ fn two_for_wrong_usage() {
 
 #[test]
 fn two_with_a_hint_for_an_unknown_defect_or_network() {
-    let defect = fotaproof("run --no-evidence --defect execute-twise");
+    let defect = fotaproof("run --no-evidence --library library --defect execute-twise");
     assert_eq!(defect.code, Some(2));
     assert_eq!(defect.err, "error: there is no defect `execute-twise`; did you mean `execute-twice`?\n");
-    let network = fotaproof("run --no-evidence --network nb-iott");
+    let network = fotaproof("run --no-evidence --library library --network nb-iott");
     assert_eq!(network.code, Some(2));
     assert_eq!(network.err, "error: there is no network `nb-iott`; did you mean `nb-iot`?\n");
 }
@@ -74,12 +74,12 @@ fn three_for_an_invalid_file() {
 #[test]
 fn four_when_nothing_is_selected() {
     let cases = [
-        ("run --no-evidence push.hapy", "did you mean `push.happy`?"),
-        ("run --no-evidence suite:zzz", "nothing is selected by `suite:zzz`"),
-        ("run --no-evidence push !push", "taken out again"),
-        ("list tag:nothing-has-it", "nothing is selected by `tag:nothing-has-it`"),
-        ("audit defect:zzz", "nothing is selected by `defect:zzz`"),
-        ("explain push.hapy", "did you mean `push.happy`?"),
+        ("run --no-evidence --library library push.wole", "did you mean `push.whole`?"),
+        ("run --no-evidence --library library suite:zzz", "nothing is selected by `suite:zzz`"),
+        ("run --no-evidence --library library push !push", "taken out again"),
+        ("list --library library tag:nothing-has-it", "nothing is selected by `tag:nothing-has-it`"),
+        ("audit --library library defect:zzz", "nothing is selected by `defect:zzz`"),
+        ("explain --library library push.wole", "did you mean `push.whole`?"),
     ];
     for (line, hint) in cases {
         let ended = fotaproof(line);

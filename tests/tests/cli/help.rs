@@ -30,7 +30,7 @@ fn each_argument_has_a_text() {
         let lines: Vec<&str> = help.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let option = line.trim_start();
-            if !line.starts_with("  ") || !(option.starts_with('-') || option.starts_with(['<', '['])) {
+            if !line.starts_with("  ") || !option.starts_with(['-', '<', '[']) || option.starts_with("[possible") {
                 continue;
             }
             let beside = option.split_once("  ").is_some_and(|(_, text)| !text.trim().is_empty());

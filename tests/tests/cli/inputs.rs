@@ -32,6 +32,12 @@ fn refused(text: impl AsRef<[u8]>) -> String {
     checked.err
 }
 
+/// A library of one case in the folder `good`.
+fn good_library(folder: &Path) {
+    fs::create_dir_all(folder.join("good/reg")).unwrap();
+    fs::write(folder.join("good/reg/read.yaml"), GOOD).unwrap();
+}
+
 fn with(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from));
     GOOD.replace(from, to)
@@ -135,9 +141,16 @@ fn bytes_that_are_no_text() {
 #[test]
 fn a_file_of_100_mb_is_refused_before_it_is_read() {
     let folder = scratch();
-    let path = folder.path().join("large.yaml");
+    fs::create_dir_all(folder.path().join("large")).unwrap();
+    let path = folder.path().join("large/large.yaml");
     fs::File::create(&path).and_then(|file| file.set_len(100_000_000)).unwrap();
-    for line in ["check large.yaml", "run --no-evidence --library .", "run --no-evidence --iut large.yaml", "run --no-evidence --network large.yaml"] {
+    good_library(folder.path());
+    for line in [
+        "check large/large.yaml",
+        "run --no-evidence --library large",
+        "run --no-evidence --library good --iut large/large.yaml",
+        "run --no-evidence --library good --network large/large.yaml",
+    ] {
         let ended = fotaproof_in(folder.path(), line);
         assert_eq!(ended.code, Some(3), "`{line}`: {}{}", ended.out, ended.err);
         assert!(ended.err.contains("the file has 100000000 bytes; the limit is 1048576"), "`{line}`: {}", ended.err);
@@ -148,12 +161,13 @@ fn a_file_of_100_mb_is_refused_before_it_is_read() {
 fn files_that_are_not_there_or_are_folders() {
     let folder = scratch();
     fs::create_dir(folder.path().join("folder.yaml")).unwrap();
+    good_library(folder.path());
     for (line, why) in [
         ("check nowhere.yaml", "nowhere.yaml"),
         ("check folder.yaml", "folder.yaml"),
-        ("run --no-evidence --iut nowhere.yaml", "nowhere.yaml"),
-        ("run --no-evidence --iut folder.yaml", "folder.yaml"),
-        ("run --no-evidence --network nowhere.yaml", "nowhere.yaml"),
+        ("run --no-evidence --library good --iut nowhere.yaml", "nowhere.yaml"),
+        ("run --no-evidence --library good --iut folder.yaml", "folder.yaml"),
+        ("run --no-evidence --library good --network nowhere.yaml", "nowhere.yaml"),
         ("run --no-evidence --library nowhere", "no such folder"),
         ("list --library nowhere", "no such folder"),
         ("explain --library nowhere push.happy", "no such folder"),
@@ -173,14 +187,15 @@ fn told(folder: &Path, line: &str) -> Ended {
 #[test]
 fn mistakes_in_manifests_and_networks() {
     let folder = scratch();
+    good_library(folder.path());
     let manifest = "name: thing\nrole: client\ncommand: [./thing]\nclaims: [push]\n";
     fs::write(folder.path().join("iut.yaml"), manifest.replace("claims:", "clams:")).unwrap();
     insta::assert_snapshot!("bad-manifest-key", told(folder.path(), "check iut.yaml").err);
     fs::write(folder.path().join("iut.yaml"), manifest.replace("[push]", "[pusch]")).unwrap();
-    insta::assert_snapshot!("bad-manifest-claim", told(folder.path(), "run --no-evidence --iut iut.yaml").err);
+    insta::assert_snapshot!("bad-manifest-claim", told(folder.path(), "run --no-evidence --library good --iut iut.yaml").err);
     fs::write(folder.path().join("net.yaml"), "summary: a link\nmtu: 1280\nboth: {los: 5 %}\n").unwrap();
     insta::assert_snapshot!("bad-network-key", told(folder.path(), "check net.yaml").err);
-    insta::assert_snapshot!("bad-network-run", told(folder.path(), "run --no-evidence --network ./net.yaml").err);
+    insta::assert_snapshot!("bad-network-run", told(folder.path(), "run --no-evidence --library good --network ./net.yaml").err);
 }
 
 #[test]

@@ -13,6 +13,8 @@ fn filters() -> insta::Settings {
     settings.add_filter(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "WHEN");
     settings.add_filter(r#"("(?:seconds|wall_ms)": )[0-9.e-]+"#, "${1}0");
     settings.add_filter(r#"( time=")[0-9.]+""#, "${1}0\"");
+    // the claims grow with the embedded device
+    settings.add_filter(r#""claims": \[[^\]]*\]"#, "\"claims\": [...]");
     settings.add_filter(r"duration_ms: [0-9.]+", "duration_ms: 0");
     settings
 }
@@ -91,7 +93,7 @@ fn an_audit() {
     insta::assert_snapshot!("audit", audit.out);
     let json = fotaproof("audit --library library --json reg.read");
     let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!(json["cases"][0]["defects"]["never-registers"]["mark"], "caught");
+    assert_eq!(json["cases"][0]["defects"]["reads-unanswered"]["mark"], "caught");
     assert_eq!(json["problems"].as_array().map(Vec::len), Some(0));
 }
 

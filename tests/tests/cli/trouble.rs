@@ -7,13 +7,19 @@ use std::process::{Command, Stdio};
 
 use fotaproof_tests::program::{Ended, fotaproof, path};
 
-use crate::{fotaproof_in, long_library, scratch};
+use crate::{data, fotaproof_in, long_library, scratch};
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let folder = scratch();
-    for line in ["list", "schema case", "run --no-evidence --format json", "explain push.happy", "completions bash", "audit reg"] {
-        let mut child = fotaproof(folder.path(), &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
+    for line in [
+        "list --library library",
+        "schema case",
+        "run --no-evidence --format json --library library push",
+        "explain --library library push.whole",
+        "completions bash",
+        "audit --library library push",
+    ] {
+        let mut child = fotaproof(data(), &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = Ended::from(child.wait_with_output().unwrap());
         assert_eq!(ended.code, Some(0), "`{line}`: {}", ended.err);
@@ -37,12 +43,16 @@ fn below_a_shell(folder: &Path, before: &str, line: &str) -> Ended {
 
 #[test]
 fn standard_output_on_a_full_disk() {
-    let folder = scratch();
-    for line in ["list", "run --no-evidence sanity.alive"] {
-        let ended = below_a_shell(folder.path(), "exec > /dev/full", line);
+    for line in ["list --library library", "run --no-evidence --library library reg.read"] {
+        let ended = below_a_shell(data(), "exec > /dev/full", line);
         assert_eq!(ended.code, Some(5), "`{line}`: {}", ended.err);
         assert!(ended.err.contains("cannot write to standard output"), "`{line}`: {}", ended.err);
     }
+}
+
+/// All that was printed, as one line.
+fn unwrapped(ended: &Ended) -> String {
+    format!("{} {}", ended.out, ended.err).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -52,7 +62,7 @@ fn evidence_that_grows_past_what_the_system_allows() {
     // a limit on the size of files meets the same code as a full disk, without a disk
     let ended = below_a_shell(folder.path(), "trap '' XFSZ; ulimit -f 64", "run --library long --out runs --jobs 1");
     assert_eq!(ended.code, Some(5), "{}{}", ended.out, ended.err);
-    let told = format!("{}{}", ended.out, ended.err);
+    let told = unwrapped(&ended);
     assert!(told.contains("cannot write") && told.contains("File too large"), "{told}");
 }
 
@@ -77,7 +87,7 @@ fn evidence_on_a_full_disk() {
     command.args(["--mount", "--map-root-user", "sh", "-c", &script]).current_dir(folder.path()).stdin(Stdio::null());
     let ended = Ended::from(command.output().unwrap());
     assert_eq!(ended.code, Some(5), "{}{}", ended.out, ended.err);
-    let told = format!("{}{}", ended.out, ended.err);
+    let told = unwrapped(&ended);
     assert!(told.contains("cannot write") && told.contains("No space left on device"), "{told}");
 }
 
@@ -85,8 +95,9 @@ fn evidence_on_a_full_disk() {
 fn folders_that_cannot_be_written() {
     let folder = scratch();
     fs::write(folder.path().join("file"), "").unwrap();
+    let library = data().join("library");
     for out in ["file", "file/below", "/proc/nowhere"] {
-        let ended = fotaproof_in(folder.path(), &format!("run --out {out} sanity.alive"));
+        let ended = fotaproof_in(folder.path(), &format!("run --out {out} --library {} reg.read", library.display()));
         assert_eq!(ended.code, Some(5), "{out}: {}{}", ended.out, ended.err);
         assert!(ended.err.starts_with("error: cannot write "), "{out}: {}", ended.err);
     }
@@ -94,11 +105,10 @@ fn folders_that_cannot_be_written() {
 
 #[test]
 fn a_process_group_of_its_own_and_no_standard_streams() {
-    let folder = scratch();
     let mut command = Command::new(path());
     command
-        .args(["run", "--no-evidence", "sanity.alive"])
-        .current_dir(folder.path())
+        .args(["run", "--no-evidence", "--library", "library", "reg.read"])
+        .current_dir(data())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

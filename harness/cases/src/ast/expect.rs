@@ -59,7 +59,8 @@ pub struct Expect {
     pub object: Option<u16>,
     /// The firmware version as read from `/3/0/3`.
     pub firmware_version: Option<At<FirmwareVersion>>,
-    /// The image that the IUT holds is the one of this package (`firmware` for the case's).
+    /// The image that the IUT holds is the one of this package (`firmware` for the case's); `none`
+    /// when it must hold no image.
     pub image: Option<At<String>>,
 
     // events
@@ -79,6 +80,9 @@ pub struct Expect {
     // how long and how strictly
     /// The events come at most this long after the step began.
     pub within: Option<At<Span>>,
+    /// The events come at least this long after the last action began: of `path`, `ends`,
+    /// `registration`, `notification` and `messages`.
+    pub not_before: Option<At<Span>>,
     /// Only when these claims hold.
     pub when: Option<At<String>>,
     /// The clauses of this expectation; those of the case if absent.
@@ -418,6 +422,8 @@ pub struct MessageExpect {
     pub count: Option<ValueMatch>,
     /// Only those with the message id of the first that matches: one message and its copies.
     pub of_first: Option<bool>,
+    /// Only those with the message id of the last that matches.
+    pub of_last: Option<bool>,
     /// Count only different messages (by sender and message id).
     pub distinct: Option<bool>,
     /// Listen for this long before judging.

@@ -13,6 +13,7 @@
 //! | `driver` | a case from its start to the last process gone |
 //! | `tool`, `version`, `readiness` | commands beside the IUT: preparation, version, builders of packages |
 //! | `device`, `store`, `server`, `console`, `terminal` | the reference peers alone |
+//! | `relay` | the link alone, between any two programs |
 //!
 //! How the real driver lives with what an IUT can do:
 //! - Time is the session's: real time since the case began, times `speed`. A datagram that waited in a socket while the
@@ -34,6 +35,7 @@ mod output;
 mod placeholders;
 mod process;
 pub mod readiness;
+pub mod relay;
 pub mod server;
 pub mod sockets;
 mod store;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use fotaproof_net as net;
 use fotaproof_trace::Toward;
-use fotaproof_wire::coap::{BlockValue, MessageView};
+use fotaproof_wire::coap::{BlockValue, MessageView, Type};
 
 /// Which request a response answers, for rules by path or block. One for each pair of ends.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub(crate) struct Conversations {
 
 #[derive(Clone, Debug)]
 struct Asked {
+    token: Bytes,
     path: Option<String>,
     block1: Option<net::BlockFacts>,
     block2: Option<net::BlockFacts>,
@@ -40,9 +41,12 @@ impl Conversations {
     }
 
     fn answered(&self, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
-        self.by_id
-            .get(&(by_iut, view.message_id()))
-            .or_else(|| self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token()))))
+        if !matches!(view.kind(), Type::Ack | Type::Rst) {
+            return self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token())));
+        }
+        // a second reply without the token answers nothing
+        let asked = self.by_id.get(&(by_iut, view.message_id()))?;
+        (!view.code().is_response() || asked.token == view.token()).then_some(asked)
     }
 
     /// The facts of a datagram that enters the link; a request is remembered for its responses.
@@ -61,6 +65,7 @@ impl Conversations {
                 by_iut,
                 &view,
                 Asked {
+                    token: Bytes::copy_from_slice(view.token()),
                     path: path.clone(),
                     block1,
                     block2,
@@ -103,5 +108,43 @@ fn block_facts(block: BlockValue) -> net::BlockFacts {
         num: block.num,
         more: block.more,
         size: block.szx.size() as u16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// GET /5, message 7, token aa, by the server.
+    const GET: &[u8] = &[0x41, 1, 0, 7, 0xaa, 0xb1, b'5'];
+
+    fn path_of(answer: &[u8]) -> Option<String> {
+        let mut conversations = Conversations::default();
+        conversations.facts(Toward::Iut, GET);
+        conversations.path_of(true, answer)
+    }
+
+    #[test]
+    fn an_answer_is_known_by_id_and_token_or_by_token() {
+        for (what, answer) in [
+            ("piggybacked", &[0x61, 69, 0, 7, 0xaa][..]),
+            ("empty ACK", &[0x60, 0, 0, 7]),
+            ("RST", &[0x70, 0, 0, 7]),
+            ("separate", &[0x41, 69, 0, 1, 0xaa]),
+        ] {
+            assert_eq!(path_of(answer).as_deref(), Some("/5"), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_answer_is_none() {
+        for (what, other) in [
+            ("another token", &[0x61, 160, 0, 7, 0xbb][..]),
+            ("no token", &[0x60, 160, 0, 7]),
+            ("another id", &[0x61, 69, 0, 8, 0xaa]),
+            ("separate, the same id by chance", &[0x41, 69, 0, 7, 0xbb]),
+        ] {
+            assert_eq!(path_of(other), None, "{what}");
+        }
     }
 }

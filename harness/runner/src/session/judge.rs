@@ -411,6 +411,23 @@ impl Session {
     }
 
     fn poll_goal(&mut self, goal: &mut Goal, running: &Running) -> Poll {
+        let poll = self.poll_what(goal, running);
+        let timed = matches!(
+            goal.what,
+            What::Path(..) | What::Ends(..) | What::Registration | What::Notification | What::Messages(..)
+        );
+        let Some(not_before) = goal.expect.not_before.as_ref().filter(|_| timed) else { return poll };
+        let elapsed = self.now.saturating_sub(running.anchor.at);
+        match poll {
+            Poll::Held(seen) if elapsed + self.config.tolerance < not_before.value.0 => broken(
+                format!("not before {:.3} s", not_before.value.0.as_secs_f64()),
+                format!("{seen} after {:.3} s", elapsed.as_secs_f64()),
+            ),
+            poll => poll,
+        }
+    }
+
+    fn poll_what(&mut self, goal: &mut Goal, running: &Running) -> Poll {
         let e = goal.expect.clone();
         match &mut goal.what {
             What::Code => judge_code(&e, running.answer.as_ref()),
@@ -840,10 +857,27 @@ impl Session {
         }
     }
 
+    fn judge_no_image(&mut self, asked: &mut bool) -> Poll {
+        if !*asked {
+            *asked = true;
+            self.facts.image_digest = None;
+            self.out.push_back(Output::AskImageDigest);
+            return Poll::Pending;
+        }
+        match self.facts.image_digest.take() {
+            None => Poll::Pending,
+            Some(None) => Poll::Held("no image".to_owned()),
+            Some(Some(digest)) => broken("no image", format!("SHA-256 {digest}")),
+        }
+    }
+
     fn judge_image(&mut self, e: &Expect, asked: &mut bool) -> Poll {
         let Some(name) = &e.image else { return Poll::Held(String::new()) };
         if !self.config.claims.has("hook:digest") {
             return Poll::Unknown("the IUT has no hook that tells the image it holds".to_owned());
+        }
+        if name.value == "none" {
+            return self.judge_no_image(asked);
         }
         let Ok(image) = self.package(Some(&name.value)) else {
             return Poll::Unknown(format!("there is no package `{}`", name.value));
@@ -1077,7 +1111,8 @@ fn judge_values(e: &Expect, answer: Option<&Answer>) -> Poll {
             Some((_, value)) => return broken(format!("{path} = {want}"), value_text(value)),
             None => {
                 let others: Vec<String> = answer.values.iter().map(|(p, _)| p.to_string()).collect();
-                return broken(format!("{path} = {want}"), format!("{}; values of {}", answer.told(), others.join(", ")));
+                let of = if others.is_empty() { String::new() } else { format!("; values of {}", others.join(", ")) };
+                return broken(format!("{path} = {want}"), format!("{}{of}", answer.told()));
             }
         }
     }

@@ -252,10 +252,15 @@ pub(crate) fn judge(
     tolerance: Duration,
 ) -> Judged {
     let mut all: Vec<&Seen> = log.matching(since, &ask.select, parties).collect();
-    if ask.of_first == Some(true) {
-        let id = |seen: &Seen| MessageView::parse(&seen.payload).ok().map(|view| (seen.src, seen.dst, view.message_id()));
-        let first = all.first().and_then(|seen| id(seen));
-        all.retain(|seen| id(seen) == first);
+    if ask.of_first == Some(true) || ask.of_last == Some(true) {
+        let id = |seen: &Seen| {
+            MessageView::parse(&seen.payload)
+                .ok()
+                .map(|view| (seen.src, seen.dst, view.message_id()))
+        };
+        let one = if ask.of_last == Some(true) { all.last() } else { all.first() };
+        let one = one.and_then(|seen| id(seen));
+        all.retain(|seen| id(seen) == one);
     }
     let what = ask.what.clone().unwrap_or_else(|| words(&ask.select));
     let datagrams: Vec<u64> = all.iter().map(|seen| seen.datagram).take(16).collect();

@@ -16,7 +16,7 @@ mod messages;
 pub mod network;
 pub(crate) mod setup;
 mod stimuli;
-mod world;
+pub(crate) mod world;
 
 pub use answer::sha256 as sha256_hex;
 pub use config::{

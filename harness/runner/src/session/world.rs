@@ -364,7 +364,7 @@ const fn toward_net(toward: Toward) -> net::Toward {
     }
 }
 
-const fn toward_trace(toward: net::Toward) -> Toward {
+pub(crate) const fn toward_trace(toward: net::Toward) -> Toward {
     match toward {
         net::Toward::Iut => Toward::Iut,
         net::Toward::Server => Toward::Server,
@@ -381,7 +381,8 @@ const fn disturbs(fate: &net::Fate) -> bool {
     }
 }
 
-fn fate_words(fate: &net::Fate) -> (Fate, Option<String>, Option<Duration>) {
+/// A fate as an event tells it: what, why, how much later.
+pub(crate) fn fate_words(fate: &net::Fate) -> (Fate, Option<String>, Option<Duration>) {
     match fate {
         net::Fate::Pass => (Fate::Pass, None, None),
         net::Fate::Dropped(reason) => (Fate::Dropped, Some(format!("{reason:?}").to_ascii_lowercase()), None),
