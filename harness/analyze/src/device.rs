@@ -746,6 +746,8 @@ fn is_package(target: Target) -> bool {
     matches!(target, Target::Lw(path) if matches!((path.object, path.resource), (Some(5), Some(0)) | (Some(9), Some(2))))
 }
 
+/// A package that is pushed, or a file that is fetched.
 fn is_package_path(path: &str) -> bool {
-    path.starts_with("/5/0/0") || path.starts_with("/9/0/2") || !path.starts_with(|c: char| c == '/') || !path[1..].starts_with(|c: char| c.is_ascii_digit())
+    let is_file = !path.trim_start_matches('/').starts_with(|c: char| c.is_ascii_digit());
+    is_file || path.starts_with("/5/0/0") || path.starts_with("/9/0/2")
 }

@@ -8,14 +8,18 @@
 //! rules that rest on an absence are not judged and a check that the capture asks nothing of is inconclusive.
 
 pub mod analyzer;
+pub mod annotate;
 pub mod capture;
 mod device;
 mod facts;
 mod firmware;
 mod flow;
 mod hash;
+pub mod human;
+pub mod junit;
 pub mod report;
 mod stats;
+pub mod svg;
 mod tcp;
 mod transfer;
 mod verdict;

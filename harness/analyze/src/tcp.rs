@@ -1,7 +1,6 @@
 //! CoAP over TCP (RFC 8323): the streams of a capture put in order, within bounds.
 
 use bytes::Bytes;
-use fotaproof_trace::ip_of;
 use fotaproof_wire::coap::tcp::FrameView;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -64,11 +63,6 @@ pub(crate) fn segment_of(packet: &[u8]) -> Option<Segment<'_>> {
         syn: tcp.get(13)? & 2 != 0,
         payload: tcp.get(offset..)?,
     })
-}
-
-/// The segment of a frame.
-pub(crate) fn segment_of_frame(link: u32, frame: &[u8]) -> Option<Segment<'_>> {
-    segment_of(ip_of(link, frame)?)
 }
 
 #[derive(Debug, Default)]

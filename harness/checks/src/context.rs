@@ -165,8 +165,10 @@ struct Conversation {
 type Key = (u32, bool, u16);
 
 /// Memory of all conversations of the IUT; what is older than any lifetime is forgotten.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Context {
+    /// Exchanges and tokens remembered at the most.
+    remember: usize,
     ids: Map<(SocketAddr, SocketAddr), u32>,
     last_pair: Option<((SocketAddr, SocketAddr), u32)>,
     conversations: Vec<Conversation>,
@@ -179,6 +181,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// With a bound on the exchanges that are remembered. A bounded memory is one of a capture, where an unknown message
+    /// id or token proves nothing: they are not kept at all.
+    pub(crate) fn new(remember: usize) -> Self {
+        Self {
+            remember,
+            ids: Map::default(),
+            last_pair: None,
+            conversations: Vec::new(),
+            exchanges: Map::default(),
+            exchange_expiry: VecDeque::new(),
+            tokens: Map::default(),
+            token_expiry: VecDeque::new(),
+            tokens_ever: Set::default(),
+            life: 0,
+        }
+    }
+
     /// A new life of the IUT.
     pub(crate) fn begin_life(&mut self) {
         self.life += 1;
@@ -283,7 +302,7 @@ impl Context {
         let next = self.conversations.len() as u32;
         let id = *self.ids.entry(pair).or_insert(next);
         if id == next {
-            let heard = (self.conversations.len() < HEARD).then(|| Box::new([0; 1024]));
+            let heard = (self.conversations.len() < HEARD && self.remember == usize::MAX).then(|| Box::new([0; 1024]));
             self.conversations.push(Conversation {
                 heard,
                 serial: 0,
@@ -389,7 +408,7 @@ impl Context {
 
     /// Remembers with which token is asked.
     fn ask(&mut self, message: &Message<'_>) {
-        if self.tokens_ever.len() < TOKENS_EVER {
+        if self.tokens_ever.len() < TOKENS_EVER && self.remember == usize::MAX {
             self.tokens_ever.insert(message.token);
         }
         let key = (message.conversation, message.outgoing, message.token);
@@ -422,7 +441,8 @@ impl Context {
             self.tokens.get(&key).map(|entry| entry.message_id)
         };
         if message.code.is_response() {
-            message.token_known = self.tokens_ever.len() >= TOKENS_EVER || self.tokens_ever.contains(&message.token);
+            let forgetful = self.remember < usize::MAX || self.tokens_ever.len() >= TOKENS_EVER;
+            message.token_known = forgetful || self.tokens_ever.contains(&message.token);
             let repeated = matches!(message.repeat, Repeat::Copy { .. } | Repeat::Ambiguous);
             let key = (conversation, asked, message.token);
             if let Some(entry) = self.tokens.get_mut(&key)
@@ -457,7 +477,7 @@ impl Context {
     fn expire(&mut self, now: Duration, timing: &Timing) {
         let keep = timing.exchange_lifetime.max(timing.non_lifetime) + timing.tolerance * 2;
         while let Some((at, key)) = self.exchange_expiry.front().copied() {
-            if at + keep > now {
+            if at + keep > now && self.exchange_expiry.len() <= self.remember {
                 break;
             }
             self.exchange_expiry.pop_front();
@@ -470,7 +490,7 @@ impl Context {
             }
         }
         while let Some((at, key)) = self.token_expiry.front().copied() {
-            if at + keep > now {
+            if at + keep > now && self.token_expiry.len() <= self.remember {
                 break;
             }
             self.token_expiry.pop_front();

@@ -44,10 +44,23 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Repeats a case of an earlier run with the same seed and the same fate of every packet.
     Replay(ReplayArgs),
+    /// Judges captures: what each device did, and the verdict of every passive check.
+    ///
+    /// Takes pcap and pcapng, whatever the link, CoAP over UDP on any port and over TCP. What a capture does not hold makes
+    /// a check inconclusive, never a failure. A capture that breaks is reported as far as it could be read, and ends with
+    /// exit code 3 when its format is broken, 5 when it is cut short.
+    #[command(after_help = EXIT_CODES)]
+    Analyze(crate::analyze::AnalyzeArgs),
     /// Runs the reference device alone over UDP, to try a server by hand.
     Device(crate::peers::DeviceArgs),
     /// Runs the reference server alone over UDP, to try a device by hand.
     Server(crate::peers::ServerArgs),
+    /// Runs the emulated link alone over UDP, between any two programs.
+    ///
+    /// Clients send to `--listen`, and what the network lets through goes to `--to`, each client from a port of its
+    /// own; answers go back the same way. Counters are told on standard error once a second when a terminal reads; at
+    /// SIGINT or SIGTERM a summary is printed as JSON, and the capture is complete.
+    Relay(crate::relay::RelayArgs),
     /// Prints a JSON Schema.
     Schema(SchemaArgs),
     /// Prints a completion script for a shell.
@@ -227,4 +240,6 @@ pub(crate) enum SchemaOf {
     ExpectedFailures,
     /// results.json.
     Results,
+    /// The report of `analyze --format json`.
+    Analysis,
 }

@@ -1,5 +1,6 @@
 //! The `fotaproof` command: arguments in, exit code out.
 
+mod analyze;
 mod args;
 mod audit;
 mod explain;
@@ -8,6 +9,7 @@ mod inputs;
 mod interrupt;
 mod list;
 mod peers;
+mod relay;
 mod replay;
 mod run;
 mod schema;
@@ -39,8 +41,10 @@ fn main() -> ExitCode {
         Command::Check(args) => list::check(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Analyze(args) => analyze::analyze(&args),
         Command::Device(args) => peers::device(&args),
         Command::Server(args) => peers::server(&args),
+        Command::Relay(args) => relay::relay(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

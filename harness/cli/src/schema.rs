@@ -16,6 +16,10 @@ pub(crate) fn schema(args: &SchemaArgs) -> Done {
             print(&fotaproof_reports::json::schema());
             return Ok(exit_code::PASSED);
         }
+        SchemaOf::Analysis => {
+            print(&fotaproof_analyze::report::schema());
+            return Ok(exit_code::PASSED);
+        }
     };
     for (file, text) in fotaproof_cases::schema::schemas() {
         if file == name {

@@ -5,7 +5,7 @@ use crate::fotaproof;
 #[test]
 fn the_help_of_each_command() {
     let commands =
-        ["run", "list", "explain", "check", "audit", "replay", "device", "server", "schema", "completions"];
+        ["run", "list", "explain", "check", "audit", "relay", "replay", "device", "server", "schema", "completions"];
     let whole = fotaproof("--help");
     assert_eq!((whole.code, whole.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("help", whole.out);

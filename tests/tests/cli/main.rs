@@ -8,6 +8,7 @@ mod evidence;
 mod help;
 mod inputs;
 mod interrupted;
+mod relay;
 mod shown;
 mod trouble;
 

@@ -290,7 +290,7 @@ impl FromStr for Probability {
 }
 scalar!(Probability, {"type": ["string", "number"], "description": "a probability such as 0.1 or 10 %"});
 
-/// A response code or a class of them: `2.04`, `4.xx`; or what came instead: `rst`, `none`, `any`.
+/// A response code or a class of them: `2.04`, `4.xx`; or what came instead: `rst`, `none`, `lost`, `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeMatch {
     /// This code, as class and detail in one byte (RFC 7252 section 3).
@@ -301,6 +301,8 @@ pub enum CodeMatch {
     Rst,
     /// No answer at all.
     None,
+    /// No answer, and the link lost every send of the request or every answer: nobody is to blame.
+    Lost,
     /// Any answer.
     Any,
 }
@@ -313,7 +315,7 @@ impl CodeMatch {
             Self::Exact(want) => want == code,
             Self::Class(class) => code >> 5 == class,
             Self::Any => true,
-            Self::Rst | Self::None => false,
+            Self::Rst | Self::None | Self::Lost => false,
         }
     }
 }
@@ -325,6 +327,7 @@ impl fmt::Display for CodeMatch {
             Self::Class(class) => write!(f, "{class}.xx"),
             Self::Rst => f.write_str("RST"),
             Self::None => f.write_str("no answer"),
+            Self::Lost => f.write_str("no answer through the link's loss"),
             Self::Any => f.write_str("any answer"),
         }
     }
@@ -333,10 +336,11 @@ impl fmt::Display for CodeMatch {
 impl FromStr for CodeMatch {
     type Err = ParseProblem;
     fn from_str(text: &str) -> Result<Self, ParseProblem> {
-        const WANT: &str = "a response code such as 2.04, a class such as 4.xx, or rst, none, any";
+        const WANT: &str = "a response code such as 2.04, a class such as 4.xx, or rst, none, lost, any";
         match text {
             "rst" => return Ok(Self::Rst),
             "none" => return Ok(Self::None),
+            "lost" => return Ok(Self::Lost),
             "any" => return Ok(Self::Any),
             _ => {}
         }
@@ -355,7 +359,7 @@ impl FromStr for CodeMatch {
         }
     }
 }
-scalar!(CodeMatch, {"type": ["string", "number"], "description": "a response code such as 2.04, a class such as 4.xx, or rst, none, any"});
+scalar!(CodeMatch, {"type": ["string", "number"], "description": "a response code such as 2.04, a class such as 4.xx, or rst, none, lost, any"});
 
 /// A state of the firmware object (object 5 resource 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@
 
 mod actions;
 mod answer;
+mod begin;
 mod config;
 mod exchanges;
 pub(crate) mod facts;

@@ -1,0 +1,79 @@
+//! `relay`: the emulated link alone, between any two programs.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use fotaproof_cases::Library;
+use fotaproof_reports::model::exit_code;
+use fotaproof_runner::real::relay::{RelayOptions, Told, run};
+
+use crate::failure::Failure;
+use crate::{Done, inputs, interrupt, print};
+
+/// `relay`.
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// Where clients send to; the IUT's end of the link. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where their datagrams go; the server's end of the link.
+    #[arg(long, value_name = "HOST:PORT")]
+    to: String,
+    /// A network file or the name of a profile.
+    #[arg(long, value_name = "FILE|NAME", default_value = "default")]
+    network: String,
+    /// The seed of all that is random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes every packet at both ends of the link to this file.
+    #[arg(long, value_name = "FILE.pcapng")]
+    capture: Option<PathBuf>,
+    /// Tells neither where it listens nor its counters; the summary is printed all the same.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn relay(args: &RelayArgs) -> Done {
+    let to = resolved(&args.to, args.listen)?;
+    let network = inputs::network(Some(&args.network), &Library::embedded())?;
+    let options = RelayOptions {
+        listen: args.listen,
+        to,
+        network: network.name,
+        spec: network.spec,
+        seed: args.seed,
+        capture: args.capture.clone(),
+    };
+    let stop = interrupt::flag();
+    let live = !args.quiet && std::io::stderr().is_terminal();
+    let mut tell = |told: Told<'_>| {
+        // a terminal that went away stops nothing
+        let mut out = std::io::stderr().lock();
+        let _ = match told {
+            Told::Listening(_) if args.quiet => Ok(()),
+            Told::Listening(address) => {
+                writeln!(out, "listening on udp://{address}, to udp://{to}, network {}, seed {}", options.network, options.seed)
+            }
+            Told::Counters(summary) if live => write!(out, "\r{}\x1b[K", summary.line()),
+            Told::Counters(_) => Ok(()),
+        };
+    };
+    let summary = run(&options, &stop, &mut tell).map_err(|error| Failure::Environment(error.to_string()))?;
+    if live {
+        eprintln!("\r{}\x1b[K", summary.line());
+    }
+    let json = serde_json::to_string_pretty(&summary).map_err(|error| Failure::Environment(error.to_string()))?;
+    print(&format!("{json}\n"));
+    Ok(exit_code::PASSED)
+}
+
+/// The address of a name, of the family of the listening side where the name has both.
+fn resolved(name: &str, listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    let all: Vec<SocketAddr> = name.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    let same = all.iter().find(|address| address.is_ipv4() == listen.is_ipv4());
+    same.or_else(|| all.first())
+        .copied()
+        .ok_or_else(|| Failure::Usage(format!("`{name}` is no HOST:PORT that can be resolved")))
+}
