@@ -157,7 +157,7 @@ fn delays(to: SocketAddr, sink: &mut Sink, gap: Duration, burst: u32, time: Dura
     let mut payload = vec![0; SIZE];
     let mut all = Vec::new();
     let mut next = origin;
-    let mut take = |sink: &mut Sink, all: &mut Vec<(u32, f64)>| {
+    let take = |sink: &mut Sink, all: &mut Vec<(u32, f64)>| {
         let now = origin.elapsed();
         sink.take(|bytes| {
             if let (Some(at), Some(place)) = (bytes.get(..8), bytes.get(8..12)) {

@@ -185,7 +185,7 @@ impl Iut {
     pub fn highest(&self, name: &str) -> (u8, u8) {
         self.claims
             .highest(name)
-            .map_or((1, 0), |v| (u8::try_from(v.0).unwrap_or(1), u8::try_from(v.1).unwrap_or(0)))
+            .map_or((1, 0), |v| (v.0, v.1))
     }
 
     /// Whether it runs in virtual time.

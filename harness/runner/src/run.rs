@@ -164,7 +164,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Gives each index to one of some threads.
-#[expect(clippy::disallowed_methods, reason = "the scheduler is outside the sans-IO engine")]
 fn work(count: usize, jobs: usize, stop: &AtomicBool, interrupt: &AtomicBool, one: &(dyn Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
     let worker = || {

@@ -145,7 +145,7 @@ impl Session {
                         return busy;
                     }
                     busy = true;
-                    self.label(&mut running);
+                    self.label(&running);
                     if !self.means_held(&running) {
                         self.step_over(&running, "not held");
                         self.script.stopped = true;
@@ -201,7 +201,7 @@ impl Session {
         self.finish();
     }
 
-    fn label(&mut self, running: &mut Running) {
+    fn label(&mut self, running: &Running) {
         let Some(label) = &running.step.label else { return };
         let sent = self.world.sent.iter().skip(running.sent_before.min(self.world.sent.len())).cloned().collect();
         self.script.labels.insert(

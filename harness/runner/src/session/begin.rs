@@ -240,9 +240,8 @@ impl Session {
         listen: Duration,
         planned: bool,
     ) -> Result<Act, Unable> {
-        let to = match to.or(self.facts.iut_address) {
-            Some(to) => to,
-            None => return Err("the address of the IUT is not known yet".to_owned()),
+        let Some(to) = to.or(self.facts.iut_address) else {
+            return Err("the address of the IUT is not known yet".to_owned());
         };
         let asked = fotaproof_wire::coap::MessageView::parse(&bytes)
             .ok()

@@ -388,7 +388,7 @@ fn uneven(all: &[&Seen], want: &Intervals, tolerance: Duration) -> Option<(Strin
     let factor = want.factor.unwrap_or(1.0);
     for pair in gaps.windows(2) {
         let wanted = pair[0].mul_f64(factor);
-        let off = if pair[1] > wanted { pair[1] - wanted } else { wanted - pair[1] };
+        let off = pair[1].abs_diff(wanted);
         // the interval before is itself off by the tolerance
         if off > tolerance.mul_f64(1.0 + factor) + Duration::from_millis(1) {
             return Some((format!("each interval is {factor} times the one before"), told()));

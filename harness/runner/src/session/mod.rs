@@ -208,7 +208,7 @@ impl Session {
                 if self.world.link.spec().nat.is_none() || self.facts.iut_address.is_none() {
                     self.facts.iut_address = Some(from);
                 }
-                self.world.from_iut(self.now, from, to, bytes);
+                self.world.take_from_iut(self.now, from, to, bytes);
             }
             Input::Iut(report) => self.iut_report(report),
             Input::ImageDigest(digest) => self.facts.image_digest = Some(digest),

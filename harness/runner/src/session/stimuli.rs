@@ -14,6 +14,9 @@ use super::setup::{FIRMWARE, file_of, repositories};
 /// Why a step cannot be carried out: the case is wrong, not the IUT.
 pub(super) type Unable = String;
 
+/// A datagram made by hand: its bytes, its message id if it has one, its token.
+pub(super) type RawDatagram = (Vec<u8>, Option<u16>, Vec<u8>);
+
 impl Session {
     /// The path of a step as LwM2M understands it.
     pub(super) fn lwm2m_path(text: &str) -> Result<LwPath, Unable> {
@@ -164,7 +167,7 @@ impl Session {
     }
 
     /// The bytes of a `datagram` step, with its message id and token.
-    pub(super) fn raw_datagram(&mut self, datagram: &Datagram) -> Result<(Vec<u8>, Option<u16>, Vec<u8>), Unable> {
+    pub(super) fn raw_datagram(&self, datagram: &Datagram) -> Result<RawDatagram, Unable> {
         if let Some(hex) = &datagram.hex {
             let id = (hex.0.len() >= 4).then(|| u16::from_be_bytes([hex.0[2], hex.0[3]]));
             return Ok((hex.0.clone(), id, Vec::new()));

@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Takes a datagram of the IUT at its end of the link.
-    pub(crate) fn from_iut(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    pub(crate) fn take_from_iut(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         self.enter(now, Toward::Server, from, to, bytes, false);
     }
 

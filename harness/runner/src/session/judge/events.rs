@@ -10,7 +10,7 @@ use super::super::{Anchor, Session, messages};
 use super::{Poll, broken};
 
 impl Session {
-    pub(super) fn judge_registration(&mut self, e: &Expect, running: &Running, until: Duration) -> Poll {
+    pub(super) fn judge_registration(&self, e: &Expect, running: &Running, until: Duration) -> Poll {
         let Some(want) = e.registration.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
         let all = &self.facts.registrations;
         let since = if want.new == Some(true) { running.anchor.registrations } else { 0 };
@@ -67,7 +67,7 @@ impl Session {
         Poll::Held(format!("ep={} from {}", last.endpoint, last.address))
     }
 
-    pub(super) fn judge_notification(&mut self, e: &Expect, running: &Running, until: Duration) -> Poll {
+    pub(super) fn judge_notification(&self, e: &Expect, running: &Running, until: Duration) -> Poll {
         let Some(want) = e.notification.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
         let Ok(path) = want.path.0.parse::<LwPath>() else {
             return Poll::Unknown(format!("{} is no LwM2M path", want.path));
@@ -123,7 +123,7 @@ impl Session {
     }
 
     pub(super) fn judge_messages(
-        &mut self,
+        &self,
         e: &Expect,
         i: usize,
         listen: &mut Option<Duration>,
@@ -152,7 +152,7 @@ impl Session {
         }
     }
 
-    pub(super) fn judge_silence(&mut self, e: &Expect, i: usize, listen: &mut Option<Duration>, running: &Running) -> Poll {
+    pub(super) fn judge_silence(&self, e: &Expect, i: usize, listen: &mut Option<Duration>, running: &Running) -> Poll {
         let Some(ask) = e.silence.as_ref().and_then(|all| all.value.get(i)) else { return Poll::Held(String::new()) };
         let since = self.since(ask.since.as_ref(), running).log;
         let span = ask.listen.map_or(Duration::ZERO, |span| span.0);

@@ -144,7 +144,7 @@ impl Judging {
 
 impl Session {
     /// The goals of a step's expectations.
-    pub(in crate::session) fn judging(&mut self, running: &Running) -> Judging {
+    pub(in crate::session) fn judging(&self, running: &Running) -> Judging {
         let mut goals = VecDeque::new();
         if let Some(expect) = &running.step.expect {
             let mut body = 0;

@@ -130,7 +130,7 @@ impl Session {
         let object = e.object.unwrap_or(5);
         let states: Vec<u8> = never.value.iter().map(|state| state.0).collect();
         self.script.never.push(Never {
-            states: states.clone(),
+            states,
             object,
             grade: match weight {
                 Weight::Should => Grade::Should,
