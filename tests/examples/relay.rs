@@ -129,7 +129,7 @@ fn throughput(relay: SocketAddr, sink: &mut Sink, time: Duration) -> (f64, f64) 
     let begun = Instant::now();
     let mut last = begun;
     while begun.elapsed() < time {
-        if sent - received - lost + BATCH as u64 <= WINDOW {
+        if sent.saturating_sub(received + lost) + BATCH as u64 <= WINDOW {
             let segment = SIZE as u16;
             let message = [ControlMessage::UdpGsoSegments(&segment)];
             let slice = [IoSlice::new(&payload)];
@@ -143,7 +143,7 @@ fn throughput(relay: SocketAddr, sink: &mut Sink, time: Duration) -> (f64, f64) 
             last = Instant::now();
         } else if last.elapsed() > Duration::from_millis(20) {
             // nothing comes any more: what is under way is gone
-            lost = sent - received;
+            lost = sent.saturating_sub(received);
             last = Instant::now();
         }
     }

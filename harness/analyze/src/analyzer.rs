@@ -76,7 +76,7 @@ pub struct Analyzer {
     judged_at: Option<(u32, String)>,
     /// Both ends of the link are in the capture, as our own runs leave it: nothing at the IUT's end is missing.
     complete: bool,
-    hosts: u64,
+    pub(crate) tap: Option<crate::ladder::Tap>,
 }
 
 impl Analyzer {
@@ -101,7 +101,7 @@ impl Analyzer {
             interfaces: 0,
             judged_at: None,
             complete: false,
-            hosts: 0,
+            tap: None,
         }
     }
 
@@ -272,6 +272,9 @@ impl Analyzer {
         let traffic = &mut state.traffic;
         traffic.fragmented += u64::from(carried.packets > 1);
         traffic.largest = traffic.largest.max(carried.largest);
+        if let (Some(tap), Some(message)) = (&mut self.tap, &message) {
+            tap.take(device, from_device, message, self.now, number);
+        }
         let learnt = match &message {
             Some(message) => {
                 if message.target == Target::Other && message.code.is_request() {
@@ -349,7 +352,7 @@ impl Analyzer {
         let sends = self.sender_is_device(message, carried);
         let Some(sends) = sends else { return (NOBODY, None) };
         let (address, peer) = if sends { (carried.src, carried.dst) } else { (carried.dst, carried.src) };
-        let found = self.find(device, address, peer, message, sends, number);
+        let found = self.find(device, address, peer, message, sends);
         let Some(found) = found else {
             self.counts.beyond_limit += 1;
             return (NOBODY, None);
@@ -394,7 +397,6 @@ impl Analyzer {
         peer: SocketAddr,
         message: &Message<'_>,
         sends: bool,
-        number: u64,
     ) -> Option<u32> {
         let name = (sends && message.target == Target::Register).then(|| endpoint(message)).flatten();
         if let Some(name) = name {
@@ -437,12 +439,10 @@ impl Analyzer {
         if let Some(known) = self.by_address.get(&address.ip()).copied().flatten() {
             return Some(known);
         }
-        let _ = number;
         self.create(address.to_string())
     }
 
     fn create(&mut self, name: String) -> Option<u32> {
-        self.hosts += 1;
         if self.devices.len() >= self.options.devices {
             return None;
         }
@@ -528,6 +528,9 @@ impl Analyzer {
         };
         if message.target == Target::Other && message.code.is_request() {
             state.name_file(message.uri, || message.path());
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.take(device, from_device, message, self.now, number);
         }
         state.judged.tcp += u64::from(from_device);
         let learnt = state.on_message(message, &seen);

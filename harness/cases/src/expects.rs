@@ -209,13 +209,8 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         if let Some(code) = &answers.code {
             parts.push(either(code));
         }
-        for (flag, words) in [
-            (answers.block, "the block's NUM and M, size not larger"),
-            (answers.token, "the block's token"),
-        ] {
-            if flag == Some(true) {
-                parts.push(words.to_owned());
-            }
+        if answers.block == Some(true) {
+            parts.push("the block's NUM and M, size not larger".to_owned());
         }
         if answers.last_block == Some(true) {
             parts.push("Block1 in the last".to_owned());

@@ -71,8 +71,6 @@ pub struct Manifest {
     pub lifetime: Option<u32>,
     /// How many instances may run at once; no bound if absent.
     pub instances: Option<u16>,
-    /// Whether case `iut.lifetime` and like settings can be given by placeholders of `command`.
-    pub settable: Option<Vec<At<String>>>,
 }
 
 /// The embedded reference device or server.

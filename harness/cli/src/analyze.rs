@@ -62,6 +62,10 @@ pub(crate) enum Format {
 }
 
 impl Judging {
+    pub(crate) const fn strict(&self) -> bool {
+        self.strict
+    }
+
     pub(crate) fn options(&self) -> Result<Options, Failure> {
         let known = fotaproof_checks::all();
         if let Some(unknown) = self.skip.iter().find(|id| !known.iter().any(|check| check.id == **id)) {

@@ -51,10 +51,22 @@ pub(crate) enum Command {
     /// exit code 3 when its format is broken, 5 when it is cut short.
     #[command(after_help = EXIT_CODES)]
     Analyze(crate::analyze::AnalyzeArgs),
+    /// Compares two captures or two runs: states and results, findings, retransmissions, goodput, messages.
+    ///
+    /// Ends with exit code 1 when the second is worse than the first, by the thresholds given.
+    #[command(after_help = EXIT_CODES)]
+    Diff(crate::diff::DiffArgs),
     /// Runs the reference device alone over UDP, to try a server by hand.
     Device(crate::peers::DeviceArgs),
     /// Runs the reference server alone over UDP, to try a device by hand.
     Server(crate::peers::ServerArgs),
+    /// Finds the smallest set of network events with which a case of a failing run still fails.
+    ///
+    /// The losses, delays and copies of single packets that the run had are left out, many at a time and then one by
+    /// one, as long as the case fails with the same finding. What is left is told in words and written as a case file
+    /// with a rule for each, which is run to see that it fails again. Against the embedded device this takes virtual
+    /// time; against a real IUT the case is run again and again, `--tries` times at most.
+    Shrink(crate::shrink::ShrinkArgs),
     /// Runs the emulated link alone over UDP, between any two programs.
     ///
     /// Clients send to `--listen`, and what the network lets through goes to `--to`, each client from a port of its
@@ -90,7 +102,7 @@ pub(crate) struct RunArgs {
     /// Which cases.
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// A network file or the name of a profile, for cases without a network of their own.
+    /// A network file or the name of a profile; what a case says of its own network is laid over it.
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) network: Option<String>,
     /// The seed of all that is random.

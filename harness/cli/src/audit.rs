@@ -23,9 +23,11 @@ pub(crate) fn audit(args: &AuditArgs) -> Done {
     let shown = Mutex::new(begun);
     let progress = |done: usize, all: usize| {
         let Ok(mut last) = shown.lock() else { return };
-        if last.elapsed() > Duration::from_millis(500) {
+        // a log wants a sign of life now and then, a person more often
+        let terminal = std::io::stderr().is_terminal();
+        if last.elapsed() > Duration::from_millis(if terminal { 200 } else { 10_000 }) {
             *last = Instant::now();
-            let end = if std::io::stderr().is_terminal() { "\r" } else { "\n" };
+            let end = if terminal { "\r" } else { "\n" };
             let _ = write!(std::io::stderr(), "{done} of {all} runs{end}");
         }
     };

@@ -3,6 +3,7 @@
 mod analyze;
 mod args;
 mod audit;
+mod diff;
 mod explain;
 mod failure;
 mod inputs;
@@ -13,6 +14,7 @@ mod relay;
 mod replay;
 mod run;
 mod schema;
+mod shrink;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io::Write as _;
@@ -42,9 +44,11 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::audit(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Analyze(args) => analyze::analyze(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Device(args) => peers::device(&args),
         Command::Server(args) => peers::server(&args),
         Command::Relay(args) => relay::relay(&args),
+        Command::Shrink(args) => shrink::shrunk(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

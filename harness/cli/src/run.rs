@@ -59,6 +59,7 @@ pub(crate) fn run_with(args: &RunArgs, replay: Option<Arc<Vec<RecordedFate>>>) -
             speed: args.speed,
             record: folder.is_some(),
             replay,
+            link: None,
         },
         jobs: args.jobs.unwrap_or_else(|| {
             if iut.is_embedded() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
@@ -165,7 +166,8 @@ fn repeat(args: &RunArgs) -> String {
     words.join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-._/+=,@:".contains(c));
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -11,4 +11,5 @@ pub mod real;
 pub mod run;
 mod schedule;
 pub mod session;
+pub mod shrink;
 pub mod virtual_driver;

@@ -52,6 +52,8 @@ pub struct CaseOptions {
     pub record: bool,
     /// The fates of an earlier run, for its replay.
     pub replay: Option<Arc<Vec<fotaproof_net::RecordedFate>>>,
+    /// This link instead of the one that follows from the network and the case.
+    pub link: Option<Arc<LinkSpec>>,
 }
 
 impl Default for CaseOptions {
@@ -64,6 +66,7 @@ impl Default for CaseOptions {
             speed: 1.0,
             record: false,
             replay: None,
+            link: None,
         }
     }
 }
@@ -80,6 +83,9 @@ pub enum Unprepared {
     /// The network cannot be made.
     #[error("{0}")]
     Network(#[from] NetworkError),
+    /// The case sets what the manifest has no placeholder for.
+    #[error("nothing sets {0}")]
+    Setting(&'static str),
 }
 
 /// The seed of a case in a run.
@@ -152,6 +158,9 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
     if let Some(why) = not_applicable(case, iut) {
         return Err(Unprepared::NotApplicable(why));
     }
+    if case.case.iut.as_ref().is_some_and(|iut| iut.lifetime.is_some()) && !takes_lifetime(iut) {
+        return Err(Unprepared::Setting("its registration lifetime: `command` has no {lifetime}"));
+    }
     let id = case.full_id();
     let seed = case_seed(options.seed, &id);
     let manifest = iut.manifest.as_ref().map(|(manifest, folder)| (manifest.as_ref(), folder.as_path()));
@@ -163,6 +172,7 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         ),
         None => (options.network.spec.clone(), options.network.name.clone()),
     };
+    let link = options.link.as_deref().cloned().unwrap_or(link);
     let controls = match &iut.manifest {
         Some((manifest, _)) => manifest.board.as_ref().is_none_or(|board| !board.value.actions.is_empty()),
         None => true,
@@ -195,6 +205,17 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         record_fates: real && options.record,
         replay: options.replay.clone(),
     })
+}
+
+/// Whether the registration lifetime of an IUT can be set.
+fn takes_lifetime(iut: &Iut) -> bool {
+    match &iut.manifest {
+        Some((manifest, _)) if !iut.is_embedded() => {
+            let words = manifest.command.iter().flat_map(|command| &command.value).map(|word| &word.value);
+            words.chain(manifest.environment.values()).any(|word| word.contains("{lifetime}"))
+        }
+        _ => true,
+    }
 }
 
 /// The embedded IUT of a case.

@@ -221,6 +221,11 @@ pub(crate) fn unprepared(case: &LoadedCase, options: &RunOptions, why: &Unprepar
             reason: format!("the manifest supplies no package of kind `{kind}`"),
             ..result
         },
+        Unprepared::Setting(_) => CaseResult {
+            verdict: Shown::Inconclusive,
+            reason: why.to_string(),
+            ..result
+        },
         other => CaseResult {
             verdict: Shown::Error,
             reason: other.to_string(),

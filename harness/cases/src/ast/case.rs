@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::network::Network;
-use super::scalar::{At, BlockText, CodeMatch, Size, Span};
+use super::scalar::{At, CodeMatch, Size, Span};
 use super::step::Step;
 
 /// Which side of LwM2M the IUT is.
@@ -98,7 +98,7 @@ pub struct Firmware {
     pub package: Option<At<String>>,
     /// Length of the whole package in bytes; 20480 if absent.
     pub size: Option<Size>,
-    /// The version that it installs; one above the running one if absent.
+    /// The version that it installs; `2.0.0` if absent.
     pub version: Option<String>,
     /// For `raw`: how the bytes are made: `zeros`, `random`, or hexadecimal text.
     pub bytes: Option<String>,
@@ -170,8 +170,6 @@ pub struct Fault {
     pub etag: Option<super::scalar::Hex>,
     /// For `separate`: how long after the request the response comes.
     pub delay: Option<Span>,
-    /// For `answer-block`: the block as given.
-    pub as_block: Option<BlockText>,
 }
 
 /// The misbehaviours of a repository.

@@ -66,7 +66,7 @@ pub struct Expect {
     // events
     /// A registration that was received (since this step began, if `new`).
     pub registration: Option<At<RegistrationExpect>>,
-    /// Number of registrations received since the step named, or since the case began.
+    /// Number of registrations received since the case began.
     pub registrations: Option<At<ValueMatch>>,
     /// A notification since this step began.
     pub notification: Option<At<NotificationExpect>>,
@@ -143,8 +143,6 @@ pub struct Answers {
     pub block: Option<bool>,
     /// The answer to the last block carries Block1.
     pub last_block: Option<bool>,
-    /// The answer carries the token of the block.
-    pub token: Option<bool>,
 }
 
 /// A state on the way, `downloading?` when it may go unseen; also a pair, `2/0`, `1/0?`.

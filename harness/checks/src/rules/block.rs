@@ -139,7 +139,7 @@ impl Blocks {
         match way {
             Way::Block1 => transfer.known_end = transfer.known_end.max(end),
             Way::Block2 if transfer.outstanding.len() < OUTSTANDING => {
-                transfer.outstanding.push((message.message_id, end))
+                transfer.outstanding.push((message.message_id, end));
             }
             Way::Block2 => transfer.unsure = true,
         }

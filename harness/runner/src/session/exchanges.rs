@@ -2,11 +2,13 @@
 //! held against the IUT.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use fotaproof_net::DatagramId;
 use fotaproof_wire::coap::{MessageView, Type};
+
+use super::latest::Latest;
 
 /// Who asked, whom, under which message id.
 type Key = (SocketAddr, SocketAddr, u16);
@@ -15,8 +17,6 @@ type Key = (SocketAddr, SocketAddr, u16);
 const TRANSMISSIONS: u32 = 5;
 /// Longest time from the last transmission to giving up: the last interval of a sender.
 const LAST_INTERVAL: Duration = Duration::from_secs(48);
-/// Datagrams of which it is known what they were part of.
-const KEPT: u64 = 4096;
 
 /// A confirmable message that was not acknowledged yet.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
     open: BTreeMap<Key, Exchange>,
-    parts: HashMap<DatagramId, (Key, bool)>,
+    parts: Latest<(Key, bool)>,
     /// When a random loss last met a message.
     last_loss: Option<Duration>,
 }
@@ -55,14 +55,11 @@ impl Exchanges {
             exchange.last = now;
         }
         self.parts.insert(datagram, (key, acknowledgement));
-        if let Some(old) = datagram.0.checked_sub(KEPT) {
-            self.parts.remove(&DatagramId(old));
-        }
     }
 
     /// A datagram reached the other end.
     pub(crate) fn delivered(&mut self, datagram: DatagramId) {
-        let Some((key, acknowledgement)) = self.parts.get(&datagram) else { return };
+        let Some((key, acknowledgement)) = self.parts.get(datagram) else { return };
         if *acknowledgement {
             self.open.remove(key);
         } else if let Some(exchange) = self.open.get_mut(key) {
@@ -72,7 +69,7 @@ impl Exchanges {
 
     /// Chance lost a packet of a datagram; what a rule or a blackout of the case loses is meant.
     pub(crate) fn lost(&mut self, now: Duration, datagram: DatagramId) {
-        let Some((key, _)) = self.parts.get(&datagram) else { return };
+        let Some((key, _)) = self.parts.get(datagram) else { return };
         self.last_loss = Some(now);
         if let Some(exchange) = self.open.get_mut(key) {
             exchange.lost_at_random += 1;

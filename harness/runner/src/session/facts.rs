@@ -1,6 +1,7 @@
 //! What rules may know of a CoAP datagram, the request that it answers included.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fotaproof_net as net;
@@ -10,12 +11,12 @@ use fotaproof_wire::coap::{BlockValue, MessageView, Type};
 /// Which request a response answers, for rules by path or block. One for each pair of ends.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
-    by_id: HashMap<(bool, u16), Asked>,
-    by_token: HashMap<(bool, Bytes), Asked>,
+    by_id: HashMap<(bool, u16), Arc<Asked>>,
+    by_token: HashMap<(bool, Bytes), Arc<Asked>>,
     order: VecDeque<(bool, u16, Bytes)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Asked {
     token: Bytes,
     path: Option<String>,
@@ -28,25 +29,25 @@ impl Conversations {
     const KEPT: usize = 512;
 
     fn asked(&mut self, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
-        let token = Bytes::copy_from_slice(view.token());
+        let asked = Arc::new(asked);
         if self.order.len() >= Self::KEPT
             && let Some((by, id, token)) = self.order.pop_front()
         {
             self.by_id.remove(&(by, id));
             self.by_token.remove(&(by, token));
         }
-        self.order.push_back((by_iut, view.message_id(), token.clone()));
+        self.order.push_back((by_iut, view.message_id(), asked.token.clone()));
         self.by_id.insert((by_iut, view.message_id()), asked.clone());
-        self.by_token.insert((by_iut, token), asked);
+        self.by_token.insert((by_iut, asked.token.clone()), asked);
     }
 
-    fn answered(&self, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
+    fn answered(&self, by_iut: bool, view: &MessageView<'_>, token: &Bytes) -> Option<&Asked> {
         if !matches!(view.kind(), Type::Ack | Type::Rst) {
-            return self.by_token.get(&(by_iut, Bytes::copy_from_slice(view.token())));
+            return self.by_token.get(&(by_iut, token.clone())).map(AsRef::as_ref);
         }
         // a second reply without the token answers nothing
         let asked = self.by_id.get(&(by_iut, view.message_id()))?;
-        (!view.code().is_response() || asked.token == view.token()).then_some(asked)
+        (!view.code().is_response() || asked.token == *token).then_some(asked.as_ref())
     }
 
     /// The facts of a datagram that enters the link; a request is remembered for its responses.
@@ -59,19 +60,20 @@ impl Conversations {
         let mut block1 = view.block1().ok().flatten().map(block_facts);
         let mut block2 = view.block2().ok().flatten().map(block_facts);
         let mut path = None;
+        let token = Bytes::copy_from_slice(view.token());
         if code.is_request() {
             path = Some(view.uri_path());
             self.asked(
                 by_iut,
                 &view,
                 Asked {
-                    token: Bytes::copy_from_slice(view.token()),
+                    token: token.clone(),
                     path: path.clone(),
                     block1,
                     block2,
                 },
             );
-        } else if let Some(asked) = self.answered(!by_iut, &view) {
+        } else if let Some(asked) = self.answered(!by_iut, &view, &token) {
             path.clone_from(&asked.path);
             block1 = block1.or(asked.block1);
             block2 = block2.or(asked.block2);
@@ -84,7 +86,7 @@ impl Conversations {
                 _ => net::Kind::Rst,
             }),
             code: Some(code.0),
-            token: Bytes::copy_from_slice(view.token()),
+            token,
             message_id: Some(view.message_id()),
             block1,
             block2,
@@ -99,7 +101,7 @@ impl Conversations {
         if view.code().is_request() {
             return Some(view.uri_path());
         }
-        self.answered(!by_iut, &view)?.path.clone()
+        self.answered(!by_iut, &view, &Bytes::copy_from_slice(view.token()))?.path.clone()
     }
 }
 

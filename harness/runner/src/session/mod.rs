@@ -13,6 +13,7 @@ pub(crate) mod facts;
 mod firmware;
 mod goals;
 mod judge;
+mod latest;
 mod messages;
 pub mod network;
 pub(crate) mod setup;
@@ -81,6 +82,8 @@ struct Facts {
     gets: Vec<(Duration, String)>,
     holds: Vec<(Duration, String)>,
     log: MessageLog,
+    /// The latest datagrams at the IUT's end: to it, and of it.
+    latest: [Option<u64>; 2],
     iut_address: Option<SocketAddr>,
     iut_running: bool,
     iut_status: Option<String>,
@@ -303,6 +306,12 @@ impl Session {
     fn turn(&mut self, turn: Turn) {
         match turn {
             Turn::Event(kind) => {
+                if let EventKind::Datagram(datagram) = &kind
+                    && datagram.point == Point::Iut
+                {
+                    let by_iut = datagram.toward == Toward::Server;
+                    self.facts.latest[usize::from(by_iut)] = Some(datagram.datagram);
+                }
                 if let EventKind::Datagram(datagram) = &kind
                     && datagram.point == Point::Iut
                     && self.facts.log.wanted

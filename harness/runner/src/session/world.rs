@@ -2,7 +2,7 @@
 //! link itself.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use fotaproof_trace::{Datagram, EventKind, Fate, FateOfPacket, Fragment, Packet,
 use super::config::Addresses;
 use super::exchanges::Exchanges;
 use super::facts::Conversations;
+use super::latest::Latest;
 
 /// Something that a party of the harness's side tells.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(crate) struct World {
     pub(crate) link: net::Link,
     conversations: Conversations,
     /// The latest datagrams: where they go, and whether the harness sent them wrong on purpose.
-    latest: HashMap<net::DatagramId, (Toward, bool)>,
+    latest: Latest<(Toward, bool)>,
     packets: bool,
     /// Requests of the harness as datagrams, for a later resend.
     pub(crate) sent: VecDeque<Sent>,
@@ -87,7 +88,7 @@ impl World {
             repositories: BTreeMap::new(),
             link,
             conversations: Conversations::default(),
-            latest: HashMap::new(),
+            latest: Latest::default(),
             packets,
             sent: VecDeque::new(),
             out: VecDeque::new(),
@@ -135,9 +136,6 @@ impl World {
         );
         self.exchanges.sent(now, datagram, src, dst, &payload);
         self.latest.insert(datagram, (toward, planned));
-        if let Some(old) = datagram.0.checked_sub(4096) {
-            self.latest.remove(&net::DatagramId(old));
-        }
         if toward == Toward::Server {
             self.count(&payload, packets, src.is_ipv6());
         }
@@ -286,7 +284,7 @@ impl World {
                 }
                 let (fate, reason, delay) = fate_words(&fate);
                 self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
-                    toward: self.latest.get(&datagram).map_or(Toward::Server, |(toward, _)| *toward),
+                    toward: self.latest.get(datagram).map_or(Toward::Server, |(toward, _)| *toward),
                     packet: packet.0,
                     datagram: datagram.0,
                     rule,
@@ -297,7 +295,7 @@ impl World {
                 })));
             }
             net::LinkEvent::Delivered { toward, datagram, src, dst, payload, packets, largest, altered, .. } => {
-                let planned = self.latest.get(&datagram).is_some_and(|(_, planned)| *planned);
+                let planned = self.latest.get(datagram).is_some_and(|(_, planned)| *planned);
                 self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
                 self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {

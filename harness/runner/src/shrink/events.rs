@@ -321,7 +321,7 @@ impl Reader {
             let what = match fate.fate {
                 Fate::Dropped => match fate.reason.as_deref() {
                     // these follow from what the link is, and come again by themselves
-                    Some("oversize" | "filtered" | "queue" | "nat" | "reassembly") => continue,
+                    Some("oversize" | "filtered" | "queue" | "nat" | "reassembly" | "checksum") => continue,
                     _ => What::Lost,
                 },
                 // the receiver's checksum ends nearly all of them
@@ -333,10 +333,16 @@ impl Reader {
                 },
                 Fate::Pass | Fate::Corrupted | Fate::Truncated | Fate::Swapped | Fate::Refused => continue,
             };
-            if sent.befell && self.record.events.last().is_some_and(|last| last.packet == packet && last.what == what) {
+            sent.befell = true;
+            // one event a packet: what is lost is not late as well
+            if let Some(last) = self.record.events.last_mut()
+                && last.packet == packet
+            {
+                if what == What::Lost {
+                    last.what = what;
+                }
                 continue;
             }
-            sent.befell = true;
             self.record.events.push(NetworkEvent {
                 packet,
                 what,
