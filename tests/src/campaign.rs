@@ -41,6 +41,8 @@ pub struct Campaign {
     pub passed: usize,
     /// Those without a verdict, by case and reason.
     pub inconclusive: BTreeMap<(String, String), usize>,
+    /// Cases played and passed, by network.
+    pub by_network: BTreeMap<String, (usize, usize)>,
     /// False verdicts.
     pub wrong: Vec<FalseVerdict>,
 }
@@ -50,6 +52,12 @@ impl Campaign {
     #[must_use]
     pub fn unclear(&self) -> usize {
         self.inconclusive.values().sum()
+    }
+
+    /// The share of cases that passed over a network, in percent.
+    #[must_use]
+    pub fn percent(&self, network: &str) -> usize {
+        self.by_network.get(network).map_or(0, |(played, passed)| passed * 100 / played)
     }
 
     /// The campaign in words.
@@ -64,6 +72,9 @@ impl Campaign {
         }
         for ((case, reason), count) in &self.inconclusive {
             text.push_str(&format!("inconclusive {count:>4} times: {case}: {reason}\n"));
+        }
+        for (network, (played, passed)) in &self.by_network {
+            text.push_str(&format!("{network}: {passed} of {played} passed\n"));
         }
         text.push_str(&format!(
             "{} runs of the library, {} cases played: {} passed, {} inconclusive, {} false verdicts\n",
@@ -125,7 +136,10 @@ pub fn campaign(cases: &[LoadedCase], networks: &[RunNetwork], runs: usize, firs
                 Err(Unprepared::NotApplicable(_)) => continue,
                 Err(error) => done.wrong.push(wrong(error.to_string())),
                 Ok(outcome) => match outcome.verdict {
-                    Verdict::Pass => done.passed += 1,
+                    Verdict::Pass => {
+                        done.passed += 1;
+                        done.by_network.entry(network.name.clone()).or_default().1 += 1;
+                    }
                     Verdict::Inconclusive => {
                         *done.inconclusive.entry((case.full_id(), without_numbers(&outcome.reason))).or_default() += 1;
                     }
@@ -133,6 +147,7 @@ pub fn campaign(cases: &[LoadedCase], networks: &[RunNetwork], runs: usize, firs
                 },
             }
             done.played += 1;
+            done.by_network.entry(network.name.clone()).or_default().0 += 1;
         }
     };
     std::thread::scope(|scope| {

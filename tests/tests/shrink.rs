@@ -144,7 +144,7 @@ fn lateness_counts_when_nothing_else_explains_the_failure() {
         "title: A small push is quick\npurpose: Eight blocks, and a limit that only jitter breaks.\nneeds: [push]\n\
          clauses: [rfc7959/2.5]\ndefects: [ack-wrong-num]\nfirmware: {package: valid, size: 4096}\n\
          network:\n  both: {delay: 200ms, jitter: 200ms}\n\
-         given:\n  - await: registration\nsteps:\n  - push: {block: 512}\n    expect: {path: [idle, downloading?, downloaded], within: 3400ms}\n",
+         given:\n  - await: registration\nsteps:\n  - push: {block: 512}\n    expect: {path: [idle, downloading?, downloaded], within: 4300ms}\n",
     );
     let iut = Iut::embedded();
     let seed = (1..60).find(|seed| result(&iut, &case, &over("default", *seed)).verdict == Verdict::Fail).expect("a slow one");

@@ -16,7 +16,7 @@ use crate::facts::{Message, Target, Token, clean};
 use crate::flow::{COAP, Flow, Kind, NOBODY, sender_is_device};
 use crate::hash::Map;
 use crate::report::{BrokenAt, CaptureReport, Counts, Encrypted, Verdict};
-use crate::tcp::{Segment, Streams, segment_of};
+use crate::tcp::{Segment, Streams, begins_with_csm, segment_of};
 
 /// Conversations followed.
 const FLOWS: usize = 1 << 16;
@@ -370,7 +370,7 @@ impl Analyzer {
         let now = self.now;
         if let Some(state) = self.devices.get_mut(found as usize) {
             // A file is fetched from a port of its own: that is no move.
-            if peer.port() == COAP || message.target != Target::Other {
+            if state.has_no_address() || peer.port() == COAP || message.target != Target::Other {
                 state.at_address(address, now, number);
             }
         }
@@ -467,13 +467,22 @@ impl Analyzer {
 
     fn on_segment(&mut self, number: u64, air: u32, segment: &Segment<'_>) {
         let has = |port: u16| segment.src.port() == port || segment.dst.port() == port;
-        if !has(COAP) && !self.options.ports.iter().any(|port| has(*port)) {
+        let ends = if segment.src <= segment.dst { (segment.src, segment.dst) } else { (segment.dst, segment.src) };
+        let known = self.flows.get(&ends).and_then(|index| self.flow_list.get(*index as usize));
+        let coap = has(COAP)
+            || self.options.ports.iter().any(|port| has(*port))
+            || known.is_some_and(|flow| flow.kind == Kind::Coap)
+            || begins_with_csm(segment.payload);
+        if !coap {
             self.counts.other += 1;
             return;
         }
         let Some(index) = self.flow(segment.src, segment.dst, number) else {
             return;
         };
+        if let Some(flow) = self.flow_list.get_mut(index as usize) {
+            flow.kind = Kind::Coap;
+        }
         let mut streams = core::mem::take(&mut self.streams);
         let mut air = air;
         streams.push(segment, |frame| {

@@ -134,6 +134,10 @@ impl Device {
         }
     }
 
+    pub(crate) const fn has_no_address(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
     /// It is at this address now.
     pub(crate) fn at_address(&mut self, address: SocketAddr, at: Duration, packet: u64) {
         if self.addresses.iter().any(|(known, _)| *known == address) || self.addresses.len() >= ADDRESSES {
@@ -480,9 +484,9 @@ impl Device {
         let air = u64::from(seen.air);
         if request.responded {
             // The answer to a copy: nothing new.
-            if seen.from_device {
+            if request.copies > 1 && seen.from_device {
                 self.traffic.sent_again += 1;
-            } else {
+            } else if request.copies > 1 {
                 self.traffic.received_again += 1;
             }
             if let Some(transfer) = request.transfer.and_then(|index| self.transfers.get_mut(index)) {

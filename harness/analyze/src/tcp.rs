@@ -1,6 +1,7 @@
 //! CoAP over TCP (RFC 8323): the streams of a capture put in order, within bounds.
 
 use bytes::Bytes;
+use fotaproof_wire::coap::Code;
 use fotaproof_wire::coap::tcp::FrameView;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -63,6 +64,11 @@ pub(crate) fn segment_of(packet: &[u8]) -> Option<Segment<'_>> {
         syn: tcp.get(13)? & 2 != 0,
         payload: tcp.get(offset..)?,
     })
+}
+
+/// Each side of a connection begins with a Capabilities and Settings Message (RFC 8323, 5.3): a sign of CoAP on any port.
+pub(crate) fn begins_with_csm(payload: &[u8]) -> bool {
+    matches!(FrameView::parse(payload), Ok(Some(frame)) if frame.code() == Code::CSM)
 }
 
 #[derive(Debug, Default)]

@@ -32,7 +32,7 @@ pub(crate) struct ShrinkArgs {
     /// The folder for the case file, made like a library; `shrunk` in the folder of the run if absent.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Runs at most against a real IUT; in virtual time they are not counted.
+    /// Runs at most, against a real IUT.
     #[arg(long, value_name = "N", default_value_t = 60)]
     tries: usize,
 }

@@ -5,7 +5,7 @@ use crate::fotaproof;
 #[test]
 fn the_help_of_each_command() {
     let commands =
-        ["run", "list", "explain", "check", "audit", "relay", "replay", "device", "server", "schema", "completions"];
+        ["run", "list", "explain", "check", "audit", "relay", "shrink", "replay", "device", "server", "schema", "completions"];
     let whole = fotaproof("--help");
     assert_eq!((whole.code, whole.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("help", whole.out);
@@ -30,7 +30,7 @@ fn each_argument_has_a_text() {
         let lines: Vec<&str> = help.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let option = line.trim_start();
-            if !line.starts_with("  ") || !option.starts_with(['-', '<', '[']) || option.starts_with("[possible") {
+            if !line.starts_with("  ") || !option.starts_with(['-', '<', '[']) || option.starts_with("[possible") || option.starts_with("[default") {
                 continue;
             }
             let beside = option.split_once("  ").is_some_and(|(_, text)| !text.trim().is_empty());

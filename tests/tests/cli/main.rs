@@ -10,6 +10,7 @@ mod inputs;
 mod interrupted;
 mod relay;
 mod shown;
+mod shrink;
 mod trouble;
 
 use std::path::{Path, PathBuf};

@@ -78,7 +78,7 @@ pub struct Expect {
     pub alive: Option<At<bool>>,
 
     // how long and how strictly
-    /// The events come at most this long after the step began.
+    /// The events come at most this long after the action of the step is over.
     pub within: Option<At<Span>>,
     /// The events come at least this long after the last action began: of `path`, `ends`,
     /// `registration`, `notification` and `messages`.

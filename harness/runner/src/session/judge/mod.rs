@@ -8,7 +8,7 @@ mod states;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use fotaproof_cases::ast::{At, Expect};
+use fotaproof_cases::ast::{At, CodeMatch, Expect};
 use fotaproof_trace::{Blame, EventKind, ExpectationOutcome, Finding, FindingSource, Grade, Verdict};
 use fotaproof_wire::path::LwPath;
 
@@ -168,15 +168,9 @@ impl Session {
         }
         *body += 1;
         let own = *body;
-        // a limit that the case states runs from its action on; the usual one from here on, as a slow
-        // network may have used it up while the action was under way
-        let acted = running.began.at == running.anchor.at;
-        let until = match &e.within {
-            Some(within) if acted => running.began.at + within.value.0,
-            Some(within) => self.now + within.value.0,
-            None => self.now + self.span("within", Duration::from_secs(60)),
-        };
-        let until = until.max(self.now);
+        // from here on, when the action is over: how long a push takes is the network's affair
+        let limit = e.within.as_ref().map_or_else(|| self.span("within", Duration::from_secs(60)), |w| w.value.0);
+        let until = self.now + limit;
         let mut add = |line: u32, what: What| {
             goals.push_back(Goal {
                 weight,
@@ -436,10 +430,21 @@ impl Session {
         }
     }
 
+    /// The code; `lost` holds where the link alone kept the answer away.
+    fn judge_code_or_loss(&self, e: &Expect, running: &Running) -> Poll {
+        let poll = judge_code(e, running.answer.as_ref());
+        let lost_wanted = e.code.iter().any(|codes| codes.value.contains(&CodeMatch::Lost));
+        let nothing = running.answer.as_ref().is_some_and(|answer| answer.back == Back::Nothing);
+        if !matches!(poll, Poll::Broken { .. }) || !lost_wanted || !nothing {
+            return poll;
+        }
+        self.world.exchanges.broken_by_chance(running.anchor.at).map_or(poll, Poll::Held)
+    }
+
     fn poll_what(&mut self, goal: &mut Goal, running: &Running) -> Poll {
         let e = goal.expect.clone();
         match &mut goal.what {
-            What::Code => judge_code(&e, running.answer.as_ref()),
+            What::Code => self.judge_code_or_loss(&e, running),
             What::Format => judge_format(&e, running.answer.as_ref()),
             What::Answers => judge_answers(&e, running),
             What::Values => judge_values(&e, running.answer.as_ref()),
