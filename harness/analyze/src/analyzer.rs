@@ -449,10 +449,10 @@ impl Analyzer {
         let index = self.devices.len() as u32;
         // Many devices share what one may remember.
         let remember = match index {
-            0..8 => 8192,
-            8..64 => 1024,
-            64..512 => 128,
-            _ => 64,
+            0..8 => 1024,
+            8..64 => 512,
+            64..256 => 64,
+            _ => 32,
         };
         let checks = Checks::new(CheckConfig {
             mode: if self.complete { Mode::Live } else { Mode::Capture },
@@ -553,7 +553,8 @@ impl Analyzer {
     #[must_use]
     pub fn finish(mut self, file: &str, parser: &CaptureParser, broken: Option<&Broken>) -> CaptureReport {
         let mut devices = Vec::with_capacity(self.devices.len());
-        for device in &mut self.devices {
+        // Each device goes as its report comes.
+        for mut device in core::mem::take(&mut self.devices) {
             device.finish(self.now);
             devices.push(device.report(self.options.strict, self.complete, self.options.mtu.is_some()));
         }

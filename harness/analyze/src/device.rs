@@ -18,7 +18,7 @@ use crate::transfer::{Step, Transfer, Way};
 use crate::verdict::{self, Judged};
 
 /// Messages remembered for answers and copies.
-const RECENT: usize = 24;
+const RECENT: usize = 16;
 /// Observations remembered.
 const OBSERVATIONS: usize = 64;
 /// Transfers kept.
@@ -96,6 +96,8 @@ pub(crate) struct Device {
     generation: u32,
     pending: Option<Box<Pending>>,
     recent: VecDeque<Recent>,
+    /// Message id and direction of each of `recent`, close together: most messages are none of them.
+    ids: VecDeque<u32>,
     observations: Vec<(Token, LwPath)>,
     transfers: Vec<Transfer>,
     active: Vec<(Way, u64, usize)>,
@@ -122,6 +124,7 @@ impl Device {
             generation: 0,
             pending: None,
             recent: VecDeque::with_capacity(RECENT),
+            ids: VecDeque::with_capacity(RECENT),
             observations: Vec::new(),
             transfers: Vec::new(),
             active: Vec::new(),
@@ -203,6 +206,10 @@ impl Device {
     }
 
     fn is_copy(&mut self, message: &Message<'_>, seen: &Seen) -> bool {
+        let id = id_of(message.message_id, seen.from_device);
+        if !self.ids.contains(&id) {
+            return false;
+        }
         let found = self.recent.iter_mut().rev().find(|recent| {
             recent.message_id == message.message_id
                 && recent.seen.from_device == seen.from_device
@@ -239,8 +246,10 @@ impl Device {
         if self.recent.len() >= RECENT
             && let Some(oldest) = self.recent.pop_front()
         {
+            self.ids.pop_front();
             self.forget(&oldest);
         }
+        self.ids.push_back(id_of(message.message_id, seen.from_device));
         self.recent.push_back(Recent {
             seen: *seen,
             kind: message.kind,
@@ -735,6 +744,10 @@ impl Device {
             timeline_dropped: self.timeline_dropped,
         }
     }
+}
+
+const fn id_of(message_id: u16, from_device: bool) -> u32 {
+    (message_id as u32) << 1 | from_device as u32
 }
 
 const fn word(way: Way) -> &'static str {

@@ -5,11 +5,11 @@ use core::time::Duration;
 use crate::report::RoundTrip;
 
 /// Buckets for each doubling.
-const PER_OCTAVE: f64 = 16.0;
+const PER_OCTAVE: u32 = 16;
 /// Buckets: from 1 µs over 26 doublings, a minute.
-const BUCKETS: usize = 16 * 26;
+const BUCKETS: usize = 16 * 27;
 
-/// A histogram with buckets 4 % wide.
+/// A histogram with buckets 6 % wide at the most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histogram {
     buckets: Vec<u32>,
@@ -27,9 +27,7 @@ impl Histogram {
         self.count += 1;
         self.least = self.least.min(time);
         self.greatest = self.greatest.max(time);
-        let micros = (time.as_nanos() as f64 / 1000.0).max(1.0);
-        let bucket = (micros.log2() * PER_OCTAVE) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)] += 1;
+        self.buckets[bucket_of(time)] += 1;
     }
 
     fn quantile(&self, part: f64) -> f64 {
@@ -38,8 +36,7 @@ impl Histogram {
         for (index, count) in self.buckets.iter().enumerate() {
             seen += u64::from(*count);
             if seen >= wanted {
-                let middle = ((index as f64 + 0.5) / PER_OCTAVE).exp2() / 1000.0;
-                return middle.clamp(milliseconds(self.least), milliseconds(self.greatest));
+                return middle_of(index).clamp(milliseconds(self.least), milliseconds(self.greatest));
             }
         }
         milliseconds(self.greatest)
@@ -55,6 +52,21 @@ impl Histogram {
             greatest: rounded(milliseconds(self.greatest)),
         })
     }
+}
+
+/// The doubling from the highest bit, the bucket within it from the four bits behind.
+fn bucket_of(time: Duration) -> usize {
+    let sixteenths = (time.as_nanos() / 62).min(1 << 40).max(16) as u64;
+    let octave = sixteenths.ilog2() - 4;
+    let part = (sixteenths >> octave) as u32 & (PER_OCTAVE - 1);
+    ((octave * PER_OCTAVE + part) as usize).min(BUCKETS - 1)
+}
+
+/// The middle of a bucket in milliseconds.
+fn middle_of(bucket: usize) -> f64 {
+    let (octave, part) = (bucket as u32 / PER_OCTAVE, bucket as u32 % PER_OCTAVE);
+    let sixteenths = (f64::from(PER_OCTAVE + part) + 0.5) * f64::from(octave).exp2();
+    sixteenths * 62e-6
 }
 
 fn milliseconds(time: Duration) -> f64 {

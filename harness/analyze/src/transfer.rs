@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Parts of a body that are told apart.
 const RANGES: usize = 256;
 /// Points kept for the chart; beyond, every second is dropped.
-const POINTS: usize = 1024;
+const POINTS: usize = 512;
 /// Repetitions kept for the chart.
 const AGAIN: usize = 512;
 
@@ -375,7 +375,7 @@ mod tests {
             transfer.block(block, 16, Duration::from_millis(u64::from(num)), u64::from(num), 1);
         }
         let report = transfer.report();
-        assert!((512..1024).contains(&report.progress.len()), "{}", report.progress.len());
+        assert!((256..512).contains(&report.progress.len()), "{}", report.progress.len());
         assert_eq!(report.bytes, 1_600_000);
     }
 }

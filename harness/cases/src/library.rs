@@ -16,7 +16,7 @@ use crate::select::Subject;
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../testcases");
 
 /// Folders of a library that hold no cases.
-pub const OTHER_FOLDERS: [&str; 4] = ["clauses", "common", "networks", "schema"];
+pub const OTHER_FOLDERS: [&str; 5] = ["clauses", "common", "networks", "schema", "sweeps"];
 
 /// How deep `include` may go.
 const INCLUDE_LIMIT: usize = 8;

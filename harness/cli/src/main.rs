@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod schema;
 mod shrink;
+mod sweep;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io::Write as _;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Server(args) => peers::server(&args),
         Command::Relay(args) => relay::relay(&args),
         Command::Shrink(args) => shrink::shrunk(&args),
+        Command::Sweep(args) => sweep::sweep(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -65,6 +65,7 @@ pub(crate) fn run_with(args: &RunArgs, replay: Option<Arc<Vec<RecordedFate>>>) -
             if iut.is_embedded() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
         }),
         fail_fast: args.fail_fast,
+        chosen: !args.selection.selectors.is_empty(),
         folder: folder.clone(),
         repeat: repeat(args),
     };

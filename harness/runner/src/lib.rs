@@ -12,4 +12,5 @@ pub mod run;
 mod schedule;
 pub mod session;
 pub mod shrink;
+pub mod sweep;
 pub mod virtual_driver;

@@ -1,0 +1,228 @@
+//! A capture says what the run said: the same findings of the passive checks, and the same dissection as tshark's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+use fotaproof_analyze::report::Verdict;
+use fotaproof_analyze::{CaptureFile, CaptureReport, Options, analyze};
+use fotaproof_lwm2m::defects::Defect;
+use fotaproof_net::Reassembler;
+use fotaproof_runner::iut::Iut;
+use fotaproof_runner::prepare::CaseOptions;
+use fotaproof_tests::play::{cases, play};
+use fotaproof_trace::{CaptureInfo, CaptureWriter, EventKind, Finding, FindingSource, IpUdp, ip_of, udp_of};
+use fotaproof_wire::coap::{MessageView, option};
+
+/// The capture of a case on the embedded device, and what the passive checks found while it ran; none where it does
+/// not apply.
+fn run(case: &fotaproof_cases::LoadedCase, iut: &Iut) -> Option<(Vec<u8>, Vec<Finding>)> {
+    let options = CaseOptions {
+        capture: true,
+        ..CaseOptions::default()
+    };
+    let mut writer = CaptureWriter::new(Vec::new(), &CaptureInfo::default()).expect("memory");
+    let mut findings = Vec::new();
+    let outcome = play(case, iut, &options, &mut |event| {
+        writer.on_event(event).expect("memory");
+        if let EventKind::Finding(finding) = &event.kind
+            && matches!(finding.source, FindingSource::Check(_))
+        {
+            findings.push(finding.clone());
+        }
+    });
+    outcome.ok()?;
+    Some((writer.finish().expect("memory"), findings))
+}
+
+fn same_findings(id: &str, capture: &[u8], live: &[Finding]) {
+    let report = analyze(id, capture, Options::default());
+    assert_eq!(report.broken, None, "{id}");
+    let line = |check: &str, grade: &str, title: &str| format!("{check} ({grade}): {title}");
+    let mut told: Vec<String> = live
+        .iter()
+        .map(|finding| {
+            let FindingSource::Check(check) = &finding.source else { unreachable!() };
+            line(check, &finding.grade.to_string(), &finding.title)
+        })
+        .collect();
+    let of_report = |report: &CaptureReport| -> Vec<String> {
+        let findings = report.devices.iter().flat_map(|device| &device.findings);
+        findings.map(|finding| line(&finding.check, &finding.grade, &finding.title)).collect()
+    };
+    let mut read = of_report(&report);
+    told.sort();
+    read.sort();
+    assert_eq!(read, told, "{id}: the capture says otherwise than the run");
+}
+
+#[test]
+fn the_capture_of_a_case_has_the_verdict_of_its_run() {
+    for case in cases() {
+        let id = case.full_id();
+        let Some((capture, live)) = run(&case, &Iut::embedded()) else { continue };
+        same_findings(&id, &capture, &live);
+        let report = analyze(&id, &capture[..], Options::default());
+        assert_ne!(report.verdict, Verdict::Fail, "{id}");
+    }
+}
+
+#[test]
+fn planted_defects_are_found_in_captures_as_in_runs() {
+    let mut found = 0;
+    let all = cases();
+    for name in ["ack-wrong-num", "continue-without-token", "last-resend-408", "hint-larger", "reg-lists-security", "orphan-last-accepted", "retransmit-new-token"] {
+        let defect: Defect = name.parse().expect("a defect");
+        let iut = Iut::embedded().with_defect(defect);
+        for case in all.iter().filter(|case| case.case.defects.iter().any(|named| named.value == name)) {
+            let Some((capture, live)) = run(case, &iut) else { continue };
+            found += live.len();
+            same_findings(&format!("{} with {name}", case.full_id()), &capture, &live);
+        }
+    }
+    assert!(found > 0, "no defect was found: nothing was compared");
+}
+
+/// What both dissectors say of a packet.
+#[derive(Debug, PartialEq, Eq)]
+struct Packet {
+    kind: u8,
+    code: u8,
+    id: u16,
+    token: String,
+    blocks: Vec<u32>,
+    payload: usize,
+}
+
+/// Our dissection, by frame.
+fn ours(capture: &[u8]) -> BTreeMap<u64, Packet> {
+    let mut packets = BTreeMap::new();
+    let mut file = CaptureFile::new(capture);
+    // Each end of the link sees the fragments for itself.
+    let mut reassemblers: BTreeMap<u32, Reassembler> = BTreeMap::new();
+    while let Ok(Some(frame)) = file.next_frame() {
+        let Some(packet) = ip_of(frame.link, &frame.data) else { continue };
+        let payload = match udp_of(packet) {
+            Some(IpUdp::Datagram { payload, .. }) => Bytes::copy_from_slice(payload),
+            Some(IpUdp::Fragment) => {
+                let reassembler = reassemblers.entry(frame.interface).or_default();
+                let whole = reassembler.push(frame.at, &frame.data.slice_ref(packet));
+                let Ok(Some(Ok(Some(udp)))) = whole.map(|whole| whole.map(|whole| whole.udp())) else { continue };
+                udp.payload
+            }
+            None => continue,
+        };
+        let Ok(view) = MessageView::parse(&payload) else { continue };
+        let is_block = |number| matches!(number, option::BLOCK1 | option::BLOCK2);
+        let blocks = view.options().filter(|option| is_block(option.number));
+        packets.insert(
+            frame.number,
+            Packet {
+                kind: view.kind() as u8,
+                code: view.code().0,
+                id: view.message_id(),
+                token: fotaproof_wire::hex::encode(view.token()),
+                blocks: blocks.filter_map(|option| option.block().ok()).map(|block| block.num).collect(),
+                payload: view.payload().len(),
+            },
+        );
+    }
+    packets
+}
+
+/// What tshark says, by frame; frames that it takes for malformed are left out.
+fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
+    let fields = ["frame.number", "coap.type", "coap.code", "coap.mid", "coap.token", "coap.opt.block_number", "coap.payload_length", "coap.block_length", "_ws.malformed"];
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(path).args(["-2", "-Y", "coap", "-T", "fields", "-E", "separator=|"]);
+    for port in [20600, 20683, 20685, 20687, 20688, 20689] {
+        command.arg("-d").arg(format!("udp.port=={port},coap"));
+    }
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let output = command.output().expect("tshark runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut packets = BTreeMap::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('|').collect();
+        let [frame, kind, code, id, token, blocks, payload, block, malformed] = cells[..] else {
+            panic!("{}: {line}", path.display())
+        };
+        if !malformed.is_empty() || kind.is_empty() {
+            continue;
+        }
+        let first = |text: &str| text.split(',').next().and_then(|text| text.parse::<u64>().ok());
+        // A block that ends a body shows the body's length as payload and its own beside it.
+        let length = first(block).or_else(|| first(payload)).unwrap_or(0);
+        packets.insert(
+            first(frame).expect("a frame number"),
+            Packet {
+                kind: first(kind).expect("a type") as u8,
+                code: first(code).expect("a code") as u8,
+                id: first(id).expect("a message id") as u16,
+                token: token.replace(':', ""),
+                blocks: blocks.split(',').filter_map(|text| text.parse().ok()).collect(),
+                payload: length as usize,
+            },
+        );
+    }
+    packets
+}
+
+fn compare(name: &str, path: &Path) -> usize {
+    let capture = std::fs::read(path).expect("a capture");
+    let (ours, theirs) = (ours(&capture), theirs(path));
+    let mut compared = 0;
+    for (frame, their) in &theirs {
+        // What tshark reads on after an error is no message for a strict reader.
+        let Some(our) = ours.get(frame) else { continue };
+        assert_eq!(our, their, "{name}, packet {frame}");
+        compared += 1;
+    }
+    compared
+}
+
+/// Whether tshark is there; without it a comparison says so, and fails where peers are required.
+fn tshark() -> bool {
+    let there = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there {
+        let required = std::env::var("FOTAPROOF_REQUIRE_PEERS").is_ok_and(|value| value == "1");
+        assert!(!required, "tshark is not installed: apt-get install tshark");
+        eprintln!("skipped: tshark is not installed");
+    }
+    there
+}
+
+#[test]
+fn tshark_reads_every_capture_of_the_library_as_we_do() {
+    if !tshark() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut compared = 0;
+    for (index, case) in cases().iter().enumerate() {
+        let Some((capture, _)) = run(case, &Iut::embedded()) else { continue };
+        let path = folder.path().join(format!("{index}.pcapng"));
+        std::fs::write(&path, capture).expect("a file");
+        compared += compare(&case.full_id(), &path);
+    }
+    assert!(compared > 1000, "only {compared} packets were compared");
+    println!("{compared} packets are the same");
+}
+
+#[test]
+fn tshark_reads_the_captures_of_other_stacks_as_we_do() {
+    if !tshark() {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/captures");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).expect("the captures").map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with("broken-") && (name.ends_with(".pcap") || name.ends_with(".pcapng"))
+    });
+    let compared: usize = files.iter().map(|path| compare(&path.display().to_string(), path)).sum();
+    assert!(compared > 1000, "only {compared} packets were compared");
+}
