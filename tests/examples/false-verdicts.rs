@@ -24,5 +24,9 @@ fn main() -> ExitCode {
     let done = campaign(&cases, &networks, runs, seed, jobs);
     print!("{}", done.text());
     println!("over {} in {:.1} s", names.join(", "), begun.elapsed().as_secs_f64());
-    if done.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if done.wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

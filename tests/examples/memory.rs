@@ -23,8 +23,19 @@ fn main() {
         folder: Some(folder.path().to_path_buf()),
         ..RunOptions::default()
     };
-    let finished = run(&Iut::embedded(), &cases, &options, &AtomicBool::new(false), &|_| {}, "2026-01-01");
-    println!("{} cases, {jobs} at once, evidence on: {:.2} s", finished.cases.len(), begun.elapsed().as_secs_f64());
+    let finished = run(
+        &Iut::embedded(),
+        &cases,
+        &options,
+        &AtomicBool::new(false),
+        &|_| {},
+        "2026-01-01",
+    );
+    println!(
+        "{} cases, {jobs} at once, evidence on: {:.2} s",
+        finished.cases.len(),
+        begun.elapsed().as_secs_f64()
+    );
     match memory::peak() {
         Some(bytes) => println!("peak memory {:.1} MB", bytes as f64 / 1e6),
         None => println!("the system does not tell the peak memory"),

@@ -42,7 +42,15 @@ impl Drop for Running {
 
 fn ours(to: SocketAddr, network: &str) -> Running {
     let mut child = Command::new(program::path())
-        .args(["relay", "--listen", "127.0.0.1:0", "--to", &to.to_string(), "--network", network])
+        .args([
+            "relay",
+            "--listen",
+            "127.0.0.1:0",
+            "--to",
+            &to.to_string(),
+            "--network",
+            network,
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -51,7 +59,11 @@ fn ours(to: SocketAddr, network: &str) -> Running {
     let mut line = String::new();
     let stderr = child.stderr.take().expect("standard error");
     BufReader::new(stderr).read_line(&mut line).expect("a line");
-    let address = line.split("udp://").nth(1).and_then(|rest| rest.split(',').next()).expect("where it listens");
+    let address = line
+        .split("udp://")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .expect("where it listens");
     Running {
         address: address.parse().expect("an address"),
         child,
@@ -96,8 +108,11 @@ impl Sink {
     }
 
     fn take(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.room.chunks_exact_mut(256).map(|room| [IoSliceMut::new(room)]).collect();
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
+            .room
+            .chunks_exact_mut(256)
+            .map(|room| [IoSliceMut::new(room)])
+            .collect();
         let fd = self.socket.as_raw_fd();
         let Ok(all) = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) else {
             return 0;
@@ -147,7 +162,10 @@ fn throughput(relay: SocketAddr, sink: &mut Sink, time: Duration) -> (f64, f64) 
             last = Instant::now();
         }
     }
-    (received as f64 / begun.elapsed().as_secs_f64(), lost as f64 / sent.max(1) as f64)
+    (
+        received as f64 / begun.elapsed().as_secs_f64(),
+        lost as f64 / sent.max(1) as f64,
+    )
 }
 
 /// The delays of datagrams sent in bursts of `burst` every `gap`, in seconds, in order of sending.
@@ -199,7 +217,10 @@ fn told(what: &str, mut values: Vec<f64>, unit: f64, name: &str) {
 }
 
 fn main() {
-    let seconds: f64 = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(2.0);
+    let seconds: f64 = std::env::args()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(2.0);
     let time = Duration::from_secs_f64(seconds);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = |name: &str, text: &str| {
@@ -222,9 +243,15 @@ fn main() {
     }
     let median = |all: &[(f64, f64)]| percentile(&mut all.iter().map(|(rate, _)| *rate).collect::<Vec<_>>(), 0.5);
     for (name, all) in [("fotaproof relay", &rates.0), ("socat", &rates.1)] {
-        let each: Vec<String> =
-            all.iter().map(|(rate, lost)| format!("{:.0} k ({:.2} % lost)", rate / 1e3, lost * 100.0)).collect();
-        println!("{name:<16} {:>9.0} datagrams/s, median of {}", median(all), each.join(", "));
+        let each: Vec<String> = all
+            .iter()
+            .map(|(rate, lost)| format!("{:.0} k ({:.2} % lost)", rate / 1e3, lost * 100.0))
+            .collect();
+        println!(
+            "{name:<16} {:>9.0} datagrams/s, median of {}",
+            median(all),
+            each.join(", ")
+        );
     }
     let (best, other) = (median(&rates.0), median(&rates.1));
     println!("ratio {:.2}", best / other);
@@ -235,24 +262,49 @@ fn main() {
     let through = delays(relay.address, &mut sink, half, 1, time);
     drop(relay);
     println!("half load: {:.0} datagrams/s", best / 2.0);
-    told("without a relay", direct.into_iter().map(|(_, delay)| delay).collect(), 1e6, "us");
-    told("through fotaproof relay", through.into_iter().map(|(_, delay)| delay).collect(), 1e6, "us");
+    told(
+        "without a relay",
+        direct.into_iter().map(|(_, delay)| delay).collect(),
+        1e6,
+        "us",
+    );
+    told(
+        "through fotaproof relay",
+        through.into_iter().map(|(_, delay)| delay).collect(),
+        1e6,
+        "us",
+    );
     let quiet = Duration::from_millis(1);
     if let Some(relay) = socat(sink.address()) {
         let at = delays(relay.address, &mut sink, quiet, 1, time);
-        told("through socat at 1000 datagrams/s", at.into_iter().map(|(_, delay)| delay).collect(), 1e6, "us");
+        told(
+            "through socat at 1000 datagrams/s",
+            at.into_iter().map(|(_, delay)| delay).collect(),
+            1e6,
+            "us",
+        );
     }
 
     let delay = file("delay.yaml", "summary: delay alone\nmtu: 1500\nboth: {delay: 50ms}\n");
     let relay = ours(sink.address(), &delay);
     let late = delays(relay.address, &mut sink, quiet, 1, time);
     drop(relay);
-    told("delay of 50 ms, 1000/s: off by", late.into_iter().map(|(_, delay)| (delay - 0.05).abs()).collect(), 1e6, "us");
+    told(
+        "delay of 50 ms, 1000/s: off by",
+        late.into_iter().map(|(_, delay)| (delay - 0.05).abs()).collect(),
+        1e6,
+        "us",
+    );
     // 228 bytes of IP at this rate take 500 us; ten come at once every 10 ms
-    let rate = file("rate.yaml", "summary: rate alone\nmtu: 1500\nboth: {delay: 0ms, rate: 3648000}\n");
+    let rate = file(
+        "rate.yaml",
+        "summary: rate alone\nmtu: 1500\nboth: {delay: 0ms, rate: 3648000}\n",
+    );
     let relay = ours(sink.address(), &rate);
     let late = delays(relay.address, &mut sink, Duration::from_millis(10), 10, time);
     drop(relay);
-    let off = late.into_iter().map(|(place, delay)| (delay - 0.0005 * f64::from(place + 1)).abs());
+    let off = late
+        .into_iter()
+        .map(|(place, delay)| (delay - 0.0005 * f64::from(place + 1)).abs());
     told("rate of 3.648 Mbit/s, 1000/s: off by", off.collect(), 1e6, "us");
 }

@@ -15,7 +15,14 @@ use fotaproof_trace::Verdict;
 use crate::play::{play, told};
 
 /// The networks that a campaign goes over, from mild to hardly usable.
-pub const NETWORKS: [&str; 6] = ["lossy-10", "bursty", "congested", "nb-iot-deep", "satellite", "lossy-30"];
+pub const NETWORKS: [&str; 6] = [
+    "lossy-10",
+    "bursty",
+    "congested",
+    "nb-iot-deep",
+    "satellite",
+    "lossy-30",
+];
 
 /// A correct device was accused, or the harness failed.
 #[derive(Clone, Debug)]
@@ -57,7 +64,9 @@ impl Campaign {
     /// The share of cases that passed over a network, in percent.
     #[must_use]
     pub fn percent(&self, network: &str) -> usize {
-        self.by_network.get(network).map_or(0, |(played, passed)| passed * 100 / played)
+        self.by_network
+            .get(network)
+            .map_or(0, |(played, passed)| passed * 100 / played)
     }
 
     /// The campaign in words.
@@ -141,7 +150,10 @@ pub fn campaign(cases: &[LoadedCase], networks: &[RunNetwork], runs: usize, firs
                         done.by_network.entry(network.name.clone()).or_default().1 += 1;
                     }
                     Verdict::Inconclusive => {
-                        *done.inconclusive.entry((case.full_id(), without_numbers(&outcome.reason))).or_default() += 1;
+                        *done
+                            .inconclusive
+                            .entry((case.full_id(), without_numbers(&outcome.reason)))
+                            .or_default() += 1;
                     }
                     Verdict::None | Verdict::Fail | Verdict::Error => done.wrong.push(wrong(told(&outcome))),
                 },

@@ -30,7 +30,11 @@ pub const TARGETS: [Target; 6] = [
 pub fn case_file(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
     let none = |_: &str, path: &str| Err(format!("there is no file `{path}`"));
-    if let Err(problems) = load_case(&CaseSource::new("push/fuzzed.yaml", text), &Parameters::default(), &none) {
+    if let Err(problems) = load_case(
+        &CaseSource::new("push/fuzzed.yaml", text),
+        &Parameters::default(),
+        &none,
+    ) {
         assert!(!problems.is_empty(), "an error without a problem");
         for problem in problems {
             assert!(!problem.render(fotaproof_cases::Style::Plain).is_empty());
@@ -104,7 +108,9 @@ pub fn device(bytes: &[u8]) {
 pub fn server(bytes: &[u8]) {
     let mut server = Server::new(ServerConfig::default());
     let mut files = RepositoryConfig::default();
-    files.files.insert("/fw".to_owned(), File::new(Bytes::from_static(&[7; 2000])));
+    files
+        .files
+        .insert("/fw".to_owned(), File::new(Bytes::from_static(&[7; 2000])));
     server.serve_files(FileServer::new(files));
     let mut now = Duration::ZERO;
     for datagram in datagrams(bytes).take(256) {

@@ -6,8 +6,8 @@
 //! - [`program`]: the `fotaproof` program as a process;
 //! - [`memory`]: the peak memory of this process.
 
-pub mod fuzz;
 pub mod campaign;
+pub mod fuzz;
 pub mod images;
 pub mod memory;
 pub mod play;

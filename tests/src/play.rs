@@ -27,7 +27,10 @@ pub fn library() -> Library {
     match std::env::var_os("FOTAPROOF_LIBRARY") {
         None => Library::embedded(),
         Some(folder) => Library::from_dir(Path::new(&folder)).unwrap_or_else(|problems| {
-            panic!("{}", fotaproof_cases::render_all(&problems, fotaproof_cases::Style::Plain))
+            panic!(
+                "{}",
+                fotaproof_cases::render_all(&problems, fotaproof_cases::Style::Plain)
+            )
         }),
     }
 }
@@ -58,11 +61,18 @@ pub fn network(name: &str) -> RunNetwork {
         Some(text) => {
             let profiles: Vec<&str> = fotaproof_net::profiles().iter().map(|profile| profile.name).collect();
             let network = load_network(name, text, &Parameters::default(), &profiles).unwrap_or_else(|problems| {
-                panic!("{}", fotaproof_cases::render_all(&problems, fotaproof_cases::Style::Plain))
+                panic!(
+                    "{}",
+                    fotaproof_cases::render_all(&problems, fotaproof_cases::Style::Plain)
+                )
             });
             link_spec(&network, &LinkSpec::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
         }
-        None => fotaproof_net::profile(name).unwrap_or_else(|| panic!("there is no network {name}")).spec,
+        None => {
+            fotaproof_net::profile(name)
+                .unwrap_or_else(|| panic!("there is no network {name}"))
+                .spec
+        }
     };
     RunNetwork {
         name: name.to_owned(),

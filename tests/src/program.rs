@@ -20,9 +20,14 @@ pub fn path() -> &'static Path {
         }
         let me = std::env::current_exe().expect("a test knows its own path");
         // target/<profile>/deps/<test>
-        let folder = me.parent().and_then(Path::parent).expect("a test lies in a folder of the profile");
+        let folder = me
+            .parent()
+            .and_then(Path::parent)
+            .expect("a test lies in a folder of the profile");
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "fotaproof-cli"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build
+            .args(["build", "--quiet", "--package", "fotaproof-cli"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         if folder.file_name().is_some_and(|name| name == "release") {
             build.arg("--release");
         }

@@ -43,13 +43,17 @@ fn same_findings(id: &str, capture: &[u8], live: &[Finding]) {
     let mut told: Vec<String> = live
         .iter()
         .map(|finding| {
-            let FindingSource::Check(check) = &finding.source else { unreachable!() };
+            let FindingSource::Check(check) = &finding.source else {
+                unreachable!()
+            };
             line(check, &finding.grade.to_string(), &finding.title)
         })
         .collect();
     let of_report = |report: &CaptureReport| -> Vec<String> {
         let findings = report.devices.iter().flat_map(|device| &device.findings);
-        findings.map(|finding| line(&finding.check, &finding.grade, &finding.title)).collect()
+        findings
+            .map(|finding| line(&finding.check, &finding.grade, &finding.title))
+            .collect()
     };
     let mut read = of_report(&report);
     told.sort();
@@ -61,7 +65,9 @@ fn same_findings(id: &str, capture: &[u8], live: &[Finding]) {
 fn the_capture_of_a_case_has_the_verdict_of_its_run() {
     for case in cases() {
         let id = case.full_id();
-        let Some((capture, live)) = run(&case, &Iut::embedded()) else { continue };
+        let Some((capture, live)) = run(&case, &Iut::embedded()) else {
+            continue;
+        };
         same_findings(&id, &capture, &live);
         let report = analyze(&id, &capture[..], Options::default());
         assert_ne!(report.verdict, Verdict::Fail, "{id}");
@@ -72,11 +78,24 @@ fn the_capture_of_a_case_has_the_verdict_of_its_run() {
 fn planted_defects_are_found_in_captures_as_in_runs() {
     let mut found = 0;
     let all = cases();
-    for name in ["ack-wrong-num", "continue-without-token", "last-resend-408", "hint-larger", "reg-lists-security", "orphan-last-accepted", "retransmit-new-token"] {
+    for name in [
+        "ack-wrong-num",
+        "continue-without-token",
+        "last-resend-408",
+        "hint-larger",
+        "reg-lists-security",
+        "orphan-last-accepted",
+        "retransmit-new-token",
+    ] {
         let defect: Defect = name.parse().expect("a defect");
         let iut = Iut::embedded().with_defect(defect);
-        for case in all.iter().filter(|case| case.case.defects.iter().any(|named| named.value == name)) {
-            let Some((capture, live)) = run(case, &iut) else { continue };
+        for case in all
+            .iter()
+            .filter(|case| case.case.defects.iter().any(|named| named.value == name))
+        {
+            let Some((capture, live)) = run(case, &iut) else {
+                continue;
+            };
             found += live.len();
             same_findings(&format!("{} with {name}", case.full_id()), &capture, &live);
         }
@@ -102,18 +121,24 @@ fn ours(capture: &[u8]) -> BTreeMap<u64, Packet> {
     // Each end of the link sees the fragments for itself.
     let mut reassemblers: BTreeMap<u32, Reassembler> = BTreeMap::new();
     while let Ok(Some(frame)) = file.next_frame() {
-        let Some(packet) = ip_of(frame.link, &frame.data) else { continue };
+        let Some(packet) = ip_of(frame.link, &frame.data) else {
+            continue;
+        };
         let payload = match udp_of(packet) {
             Some(IpUdp::Datagram { payload, .. }) => Bytes::copy_from_slice(payload),
             Some(IpUdp::Fragment) => {
                 let reassembler = reassemblers.entry(frame.interface).or_default();
                 let whole = reassembler.push(frame.at, &frame.data.slice_ref(packet));
-                let Ok(Some(Ok(Some(udp)))) = whole.map(|whole| whole.map(|whole| whole.udp())) else { continue };
+                let Ok(Some(Ok(Some(udp)))) = whole.map(|whole| whole.map(|whole| whole.udp())) else {
+                    continue;
+                };
                 udp.payload
             }
             None => continue,
         };
-        let Ok(view) = MessageView::parse(&payload) else { continue };
+        let Ok(view) = MessageView::parse(&payload) else {
+            continue;
+        };
         let is_block = |number| matches!(number, option::BLOCK1 | option::BLOCK2);
         let blocks = view.options().filter(|option| is_block(option.number));
         packets.insert(
@@ -123,7 +148,10 @@ fn ours(capture: &[u8]) -> BTreeMap<u64, Packet> {
                 code: view.code().0,
                 id: view.message_id(),
                 token: fotaproof_wire::hex::encode(view.token()),
-                blocks: blocks.filter_map(|option| option.block().ok()).map(|block| block.num).collect(),
+                blocks: blocks
+                    .filter_map(|option| option.block().ok())
+                    .map(|block| block.num)
+                    .collect(),
                 payload: view.payload().len(),
             },
         );
@@ -133,9 +161,22 @@ fn ours(capture: &[u8]) -> BTreeMap<u64, Packet> {
 
 /// What tshark says, by frame; frames that it takes for malformed are left out.
 fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
-    let fields = ["frame.number", "coap.type", "coap.code", "coap.mid", "coap.token", "coap.opt.block_number", "coap.payload_length", "coap.block_length", "_ws.malformed"];
+    let fields = [
+        "frame.number",
+        "coap.type",
+        "coap.code",
+        "coap.mid",
+        "coap.token",
+        "coap.opt.block_number",
+        "coap.payload_length",
+        "coap.block_length",
+        "_ws.malformed",
+    ];
     let mut command = Command::new("tshark");
-    command.arg("-r").arg(path).args(["-2", "-Y", "coap", "-T", "fields", "-E", "separator=|"]);
+    command
+        .arg("-r")
+        .arg(path)
+        .args(["-2", "-Y", "coap", "-T", "fields", "-E", "separator=|"]);
     for port in [20600, 20683, 20685, 20687, 20688, 20689] {
         command.arg("-d").arg(format!("udp.port=={port},coap"));
     }
@@ -186,7 +227,10 @@ fn compare(name: &str, path: &Path) -> usize {
 
 /// Whether tshark is there; without it a comparison says so, and fails where peers are required.
 fn tshark() -> bool {
-    let there = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
+    let there = Command::new("tshark")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !there {
         let required = std::env::var("FOTAPROOF_REQUIRE_PEERS").is_ok_and(|value| value == "1");
         assert!(!required, "tshark is not installed: apt-get install tshark");
@@ -203,7 +247,9 @@ fn tshark_reads_every_capture_of_the_library_as_we_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut compared = 0;
     for (index, case) in cases().iter().enumerate() {
-        let Some((capture, _)) = run(case, &Iut::embedded()) else { continue };
+        let Some((capture, _)) = run(case, &Iut::embedded()) else {
+            continue;
+        };
         let path = folder.path().join(format!("{index}.pcapng"));
         std::fs::write(&path, capture).expect("a file");
         compared += compare(&case.full_id(), &path);
@@ -218,11 +264,17 @@ fn tshark_reads_the_captures_of_other_stacks_as_we_do() {
         return;
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/captures");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).expect("the captures").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the captures")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         !name.starts_with("broken-") && (name.ends_with(".pcap") || name.ends_with(".pcapng"))
     });
-    let compared: usize = files.iter().map(|path| compare(&path.display().to_string(), path)).sum();
+    let compared: usize = files
+        .iter()
+        .map(|path| compare(&path.display().to_string(), path))
+        .sum();
     assert!(compared > 1000, "only {compared} packets were compared");
 }

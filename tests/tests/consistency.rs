@@ -61,7 +61,11 @@ fn each_check_names_clauses_of_the_catalogue() {
         assert!(seen.insert(check.id), "{} is there twice", check.id);
         assert!(!check.clauses.is_empty(), "{} names no clause", check.id);
         for clause in check.clauses {
-            assert!(clauses.get(clause).is_some(), "{} names `{clause}`, which is no clause", check.id);
+            assert!(
+                clauses.get(clause).is_some(),
+                "{} names `{clause}`, which is no clause",
+                check.id
+            );
         }
     }
 }
@@ -76,9 +80,16 @@ fn each_case_names_clauses_and_defects_that_exist() {
         assert!(problems.is_empty(), "{}", render_all(&problems, Style::Plain));
         let id = case.full_id();
         assert!(!case.case.clauses.is_empty(), "{id} names no clause");
-        assert!(!case.case.defects.is_empty(), "{id} names no defect, so it proves nothing");
+        assert!(
+            !case.case.defects.is_empty(),
+            "{id} names no defect, so it proves nothing"
+        );
         for defect in &case.case.defects {
-            assert!(defect.value.parse::<Defect>().is_ok(), "{id}: there is no defect `{}`", defect.value);
+            assert!(
+                defect.value.parse::<Defect>().is_ok(),
+                "{id}: there is no defect `{}`",
+                defect.value
+            );
         }
     }
 }
@@ -92,9 +103,22 @@ fn every_file_of_the_library_is_valid() {
     files_below(testcases(), &mut files);
     files_below(&testcases().join("../fixtures/iut"), &mut files);
     let mut checked = 0;
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ext| ext == "yaml")) {
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|ext| ext == "yaml"))
+    {
         // what is included by cases is no case by itself
-        if file.strip_prefix(testcases()).is_ok_and(|path| path.starts_with("common")) {
+        if file
+            .strip_prefix(testcases())
+            .is_ok_and(|path| path.starts_with("common"))
+        {
+            continue;
+        }
+        if file.strip_prefix(testcases()).is_ok_and(|path| path.starts_with("sweeps")) {
+            let text = std::fs::read_to_string(file).expect("a plan");
+            if let Err(problems) = fotaproof_runner::sweep::load(&file.display().to_string(), &text) {
+                panic!("{}", render_all(&problems, Style::Plain));
+            }
             continue;
         }
         if let Err(problems) = check_file(file, &Parameters::default(), &known) {
@@ -108,11 +132,16 @@ fn every_file_of_the_library_is_valid() {
 #[test]
 fn the_library_in_the_program_is_the_one_in_the_folder() {
     let embedded = Library::embedded();
-    let folder = Library::from_dir(testcases()).unwrap_or_else(|problems| panic!("{}", render_all(&problems, Style::Plain)));
+    let folder =
+        Library::from_dir(testcases()).unwrap_or_else(|problems| panic!("{}", render_all(&problems, Style::Plain)));
     let ids = |library: &Library| -> Vec<String> { library.sources().into_iter().map(|source| source.id).collect() };
     assert_eq!(ids(&embedded), ids(&folder));
     for source in folder.sources() {
-        let path = source.path.strip_prefix(&format!("{}/", testcases().display())).unwrap_or(&source.path).to_owned();
+        let path = source
+            .path
+            .strip_prefix(&format!("{}/", testcases().display()))
+            .unwrap_or(&source.path)
+            .to_owned();
         assert_eq!(embedded.get(&path), Some(source.text.as_ref()), "{path}");
     }
 }
@@ -123,7 +152,11 @@ fn defect_names_are_words_and_tell_what_they_do() {
     for defect in Defect::all() {
         let name = defect.name();
         assert!(seen.insert(name), "{name} is there twice");
-        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
+        assert!(
+            name.chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+            "{name}"
+        );
         assert!(defect.summary().len() > 20, "{name}: {}", defect.summary());
         assert_eq!(name.parse::<Defect>().ok(), Some(defect));
     }

@@ -22,7 +22,10 @@ fn journal_of(case: &LoadedCase, options: &CaseOptions) -> Option<Vec<u8>> {
 }
 
 fn named(id: &str) -> LoadedCase {
-    cases().into_iter().find(|case| case.id == id).unwrap_or_else(|| panic!("there is no case {id}"))
+    cases()
+        .into_iter()
+        .find(|case| case.id == id)
+        .unwrap_or_else(|| panic!("there is no case {id}"))
 }
 
 /// Where two journals part, for a message that helps.
@@ -39,10 +42,22 @@ fn first_difference(one: &[u8], other: &[u8]) -> String {
 fn every_case_twice() {
     let mut compared = 0;
     for case in cases() {
-        let Some(first) = journal_of(&case, &lossy(7)) else { continue };
+        let Some(first) = journal_of(&case, &lossy(7)) else {
+            continue;
+        };
         let second = journal_of(&case, &lossy(7)).unwrap_or_default();
-        assert!(first == second, "{}: {}", case.full_id(), first_difference(&first, &second));
-        assert!(first.ends_with(b"\n") && first.len() > 500, "{}: a journal of {} bytes", case.full_id(), first.len());
+        assert!(
+            first == second,
+            "{}: {}",
+            case.full_id(),
+            first_difference(&first, &second)
+        );
+        assert!(
+            first.ends_with(b"\n") && first.len() > 500,
+            "{}: a journal of {} bytes",
+            case.full_id(),
+            first.len()
+        );
         compared += 1;
     }
     assert!(compared > 10, "only {compared} cases were compared");
@@ -66,7 +81,10 @@ fn a_journal_does_not_depend_on_the_thread_or_on_what_ran_beside_it() {
     let alone = journal_of(&case, &lossy(5));
     let together: Vec<_> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..4).map(|_| scope.spawn(|| journal_of(&case, &lossy(5)))).collect();
-        running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
     });
     for journal in together {
         assert!(journal == alone);

@@ -25,7 +25,11 @@ fn main() -> ExitCode {
         trials.push(Trial::ignorable_test(case.full_id(), move || clean(&case, &iut)).with_kind("case"));
     }
     for group in cases.chunk_by(|a, b| a.id == b.id) {
-        let mut defects: Vec<&str> = group.iter().flat_map(|case| &case.case.defects).map(|d| d.value.as_str()).collect();
+        let mut defects: Vec<&str> = group
+            .iter()
+            .flat_map(|case| &case.case.defects)
+            .map(|d| d.value.as_str())
+            .collect();
         defects.sort_unstable();
         defects.dedup();
         for defect in defects {
@@ -46,9 +50,9 @@ fn main() -> ExitCode {
 /// A case on the clean device passes.
 fn clean(case: &LoadedCase, iut: &Iut) -> Result<Completion, Failed> {
     match play(case, iut, &CaseOptions::default(), &mut |_| {}) {
-        Err(Unprepared::NotApplicable(claims)) => {
-            Ok(Completion::ignored_with(format!("the embedded device does not claim {claims}")))
-        }
+        Err(Unprepared::NotApplicable(claims)) => Ok(Completion::ignored_with(format!(
+            "the embedded device does not claim {claims}"
+        ))),
         Err(error) => Err(error.to_string().into()),
         Ok(outcome) if outcome.verdict == Verdict::Pass => Ok(Completion::Completed),
         Ok(outcome) => Err(told(&outcome).into()),
@@ -65,7 +69,10 @@ fn caught(variants: &[Arc<LoadedCase>], iut: &Iut, defect: &str) -> Result<Compl
     };
     let mut seen = String::new();
     let mut lacks = None;
-    for case in variants.iter().filter(|case| case.case.defects.iter().any(|d| d.value == defect.name())) {
+    for case in variants
+        .iter()
+        .filter(|case| case.case.defects.iter().any(|d| d.value == defect.name()))
+    {
         let outcome = match play(case, &iut, &strict, &mut |_| {}) {
             Err(Unprepared::NotApplicable(claims)) => {
                 lacks = Some(claims);
@@ -76,7 +83,10 @@ fn caught(variants: &[Arc<LoadedCase>], iut: &Iut, defect: &str) -> Result<Compl
         };
         let for_its_clause = outcome.findings.iter().any(|finding| {
             finding.blame == Blame::Iut
-                && finding.clauses.iter().any(|clause| case.case.clauses.iter().any(|own| own.value == *clause))
+                && finding
+                    .clauses
+                    .iter()
+                    .any(|clause| case.case.clauses.iter().any(|own| own.value == *clause))
         });
         if outcome.verdict == Verdict::Fail && for_its_clause {
             return Ok(Completion::Completed);
@@ -84,9 +94,9 @@ fn caught(variants: &[Arc<LoadedCase>], iut: &Iut, defect: &str) -> Result<Compl
         seen.push_str(&format!("{}: {}", case.full_id(), told(&outcome)));
     }
     match lacks {
-        Some(claims) if seen.is_empty() => {
-            Ok(Completion::ignored_with(format!("the embedded device does not claim {claims}")))
-        }
+        Some(claims) if seen.is_empty() => Ok(Completion::ignored_with(format!(
+            "the embedded device does not claim {claims}"
+        ))),
         _ => Err(format!("{defect} is not caught for a clause of the case:\n{seen}").into()),
     }
 }

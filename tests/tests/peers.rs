@@ -12,7 +12,10 @@ const MANIFEST: &str = "fixtures/iut/wakatiwai.yaml";
 const LIFETIME_CASE: &str = "robust.message-id-after-lifetime";
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate is a folder of the workspace")
+        .to_path_buf()
 }
 
 /// Whether the peers are there; says why nothing is tested.
@@ -22,7 +25,11 @@ fn installed() -> bool {
         return true;
     }
     let required = std::env::var_os("FOTAPROOF_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!required, "{} is missing and FOTAPROOF_REQUIRE_PEERS=1", stamp.display());
+    assert!(
+        !required,
+        "{} is missing and FOTAPROOF_REQUIRE_PEERS=1",
+        stamp.display()
+    );
     eprintln!("skipped: the peers are not installed; run fixtures/peers/install.sh");
     false
 }
@@ -34,11 +41,18 @@ fn the_c_client_passes_but_for_what_is_known_of_it() {
     }
     let out = tempfile::tempdir().expect("a temporary folder");
     let folder = out.path().to_str().expect("its path is text");
-    let arguments = ["run", "--iut", MANIFEST, "--jobs", "4", "--speed", "20", "--out", folder];
+    let arguments = [
+        "run", "--iut", MANIFEST, "--jobs", "4", "--speed", "20", "--out", folder,
+    ];
     let ended = program::run(&root(), &arguments);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
 
-    let run = std::fs::read_dir(out.path()).expect("the run left a folder").next().expect("a run").expect("readable").path();
+    let run = std::fs::read_dir(out.path())
+        .expect("the run left a folder")
+        .next()
+        .expect("a run")
+        .expect("readable")
+        .path();
     let results = std::fs::read(run.join("results.json")).expect("results.json");
     let results: Value = serde_json::from_slice(&results).expect("results.json is JSON");
     let cases = results["cases"].as_array().expect("it has cases");
@@ -54,8 +68,17 @@ fn the_c_client_passes_but_for_what_is_known_of_it() {
     }
 
     // what `--speed` is for
-    let long = cases.iter().find(|case| case["id"] == LIFETIME_CASE).expect("the library has the case");
+    let long = cases
+        .iter()
+        .find(|case| case["id"] == LIFETIME_CASE)
+        .expect("the library has the case");
     assert_eq!(long["verdict"], "pass");
-    let (iut, wall) = (long["iut_ms"].as_f64().unwrap_or_default(), long["wall_ms"].as_f64().unwrap_or(f64::MAX));
-    assert!(iut > 247_000.0 && wall < 20_000.0, "{iut} ms of the client's time took {wall} ms");
+    let (iut, wall) = (
+        long["iut_ms"].as_f64().unwrap_or_default(),
+        long["wall_ms"].as_f64().unwrap_or(f64::MAX),
+    );
+    assert!(
+        iut > 247_000.0 && wall < 20_000.0,
+        "{iut} ms of the client's time took {wall} ms"
+    );
 }

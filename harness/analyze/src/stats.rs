@@ -56,7 +56,7 @@ impl Histogram {
 
 /// The doubling from the highest bit, the bucket within it from the four bits behind.
 fn bucket_of(time: Duration) -> usize {
-    let sixteenths = (time.as_nanos() / 62).min(1 << 40).max(16) as u64;
+    let sixteenths = (time.as_nanos() / 62).clamp(16, 1 << 40) as u64;
     let octave = sixteenths.ilog2() - 4;
     let part = (sixteenths >> octave) as u32 & (PER_OCTAVE - 1);
     ((octave * PER_OCTAVE + part) as usize).min(BUCKETS - 1)

@@ -168,6 +168,38 @@ fn a_million_endpoints_are_counted_and_not_kept() {
     assert!(report.notes.iter().any(|note| note.contains("beyond")), "{:?}", report.notes);
 }
 
+/// Datagrams of many devices wait and are taken device by device; that shows nowhere.
+#[test]
+fn many_devices_at_once_are_judged_as_each_alone() {
+    let mut alone = vec![synth::pcap_head(101); 40];
+    let mut together = synth::pcap_head(101);
+    for round in 0..300_u16 {
+        for (last, alone) in alone.iter_mut().enumerate() {
+            let at = Duration::from_millis(u64::from(round) * 100);
+            let device = device(last as u8);
+            // Every seventh answer of each third device has another token.
+            let token = [if round % 7 == 0 && last % 3 == 0 { 9 } else { 1 }];
+            let path: [(u16, &[u8]); 3] = [(11, b"5"), (11, b"0"), (11, b"3")];
+            let ask = synth::udp(SERVER, device, &synth::coap(0, 1, round, &[1], &path, b""));
+            let answer = synth::udp(device, SERVER, &content(round, &token, b"0"));
+            for packet in [ask, answer] {
+                synth::pcap_record(alone, at, &packet);
+                synth::pcap_record(&mut together, at, &packet);
+            }
+        }
+    }
+    let whole = judged(&together);
+    assert_eq!(whole.devices.len(), 40);
+    for (device, alone) in whole.devices.iter().zip(&alone) {
+        let report = judged(alone);
+        assert_eq!(report.devices.len(), 1);
+        let one = &report.devices[0];
+        assert_eq!((&device.endpoint, &device.traffic), (&one.endpoint, &one.traffic));
+        assert_eq!((&device.checks, device.findings.len()), (&one.checks, one.findings.len()));
+    }
+    assert!(whole.devices[3].verdict == Verdict::Fail && whole.devices[4].verdict == Verdict::Pass);
+}
+
 #[test]
 fn one_token_for_everything_and_a_chain_of_options() {
     let mut capture = synth::pcap_head(101);

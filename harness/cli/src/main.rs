@@ -80,13 +80,11 @@ static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 /// Prints data to standard output. A reader that went away (`| head`) is no error.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            if !OUTPUT_LOST.swap(true, Ordering::Relaxed) {
-                let _ = writeln!(std::io::stderr(), "error: cannot write to standard output: {error}");
-            }
-        }
-        _ => {}
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+        && !OUTPUT_LOST.swap(true, Ordering::Relaxed)
+    {
+        let _ = writeln!(std::io::stderr(), "error: cannot write to standard output: {error}");
     }
 }
 

@@ -176,18 +176,20 @@ fn setting(base: &RunNetwork, block: u16, mtu: Option<u16>, oversize: Option<Ove
 
 /// The case that moves an image and looks at nothing else.
 fn case_of(way: Way, size: u64, block: u16) -> Result<LoadedCase, SweepError> {
-    let (needs, before, step) = match way {
-        Way::Push => ("[push]", String::new(), format!("push: {{block: {block}}}\n    expect: {{code: 2.04, within: 48h}}")),
+    let (needs, before, poll, step) = match way {
+        Way::Push => ("[push]", String::new(), "", format!("push: {{block: {block}}}\n    expect: {{code: 2.04, within: 48h}}")),
         Way::Pull => (
             "[\"pull:coap\"]",
             format!("repositories: {{main: {{block: {block}}}}}\n"),
-            "pull: {repository: main}\n    expect: {ends: 2/0, within: 48h}".to_owned(),
+            // a notification of the end can be lost for good
+            "  - poll: {paths: /5/0/3, every: 60s}\n",
+            "pull: {repository: main}\n    expect: {path: [idle, downloading, downloaded], within: 12h}".to_owned(),
         ),
     };
     let text = format!(
         "title: An image is moved\npurpose: What it takes.\nneeds: {needs}\nclauses: [rfc7959/2.5]\ndefects: [ack-wrong-num]\n\
          limit: 72h\nfirmware: {{package: valid, size: {size}}}\n{before}given:\n  - await: registration\n    within: 24h\n\
-         steps:\n  - {step}\n"
+         {poll}steps:\n  - {step}\n"
     );
     let (mut cases, problems) = Library::from_files([("sweep/move.yaml", text.as_str())]).load(&Parameters::default());
     match cases.pop() {

@@ -14,7 +14,11 @@ fn one_when_a_case_failed() {
     let ended = fotaproof("run --library library --no-evidence --defect success-without-install push");
     assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("FAIL  push.whole[block=256]"), "{}", ended.out);
-    assert!(ended.out.contains("oma-fw/T2") || ended.out.contains("oma-fw/T5"), "{}", ended.out);
+    assert!(
+        ended.out.contains("oma-fw/T2") || ended.out.contains("oma-fw/T5"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]
@@ -30,7 +34,11 @@ fn one_when_the_audit_finds_a_problem() {
     std::fs::write(folder.path().join("library/reg/weak.yaml"), case).unwrap();
     let ended = fotaproof_in(folder.path(), "audit --library library");
     assert_eq!(ended.code, Some(1));
-    assert!(ended.out.contains("problem: reg.weak: execute-twice survives"), "{}", ended.out);
+    assert!(
+        ended.out.contains("problem: reg.weak: execute-twice survives"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]
@@ -59,10 +67,16 @@ fn two_for_wrong_usage() {
 fn two_with_a_hint_for_an_unknown_defect_or_network() {
     let defect = fotaproof("run --no-evidence --library library --defect execute-twise");
     assert_eq!(defect.code, Some(2));
-    assert_eq!(defect.err, "error: there is no defect `execute-twise`; did you mean `execute-twice`?\n");
+    assert_eq!(
+        defect.err,
+        "error: there is no defect `execute-twise`; did you mean `execute-twice`?\n"
+    );
     let network = fotaproof("run --no-evidence --library library --network nb-iott");
     assert_eq!(network.code, Some(2));
-    assert_eq!(network.err, "error: there is no network `nb-iott`; did you mean `nb-iot`?\n");
+    assert_eq!(
+        network.err,
+        "error: there is no network `nb-iott`; did you mean `nb-iot`?\n"
+    );
 }
 
 #[test]
@@ -74,11 +88,23 @@ fn three_for_an_invalid_file() {
 #[test]
 fn four_when_nothing_is_selected() {
     let cases = [
-        ("run --no-evidence --library library push.wole", "did you mean `push.whole`?"),
-        ("run --no-evidence --library library suite:zzz", "nothing is selected by `suite:zzz`"),
+        (
+            "run --no-evidence --library library push.wole",
+            "did you mean `push.whole`?",
+        ),
+        (
+            "run --no-evidence --library library suite:zzz",
+            "nothing is selected by `suite:zzz`",
+        ),
         ("run --no-evidence --library library push !push", "taken out again"),
-        ("list --library library tag:nothing-has-it", "nothing is selected by `tag:nothing-has-it`"),
-        ("audit --library library defect:zzz", "nothing is selected by `defect:zzz`"),
+        (
+            "list --library library tag:nothing-has-it",
+            "nothing is selected by `tag:nothing-has-it`",
+        ),
+        (
+            "audit --library library defect:zzz",
+            "nothing is selected by `defect:zzz`",
+        ),
         ("explain --library library push.wole", "did you mean `push.whole`?"),
     ];
     for (line, hint) in cases {

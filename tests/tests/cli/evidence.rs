@@ -14,10 +14,18 @@ use crate::{fotaproof_in, run_folder, scratch};
 pub(crate) fn journal(path: &Path, may_be_cut: bool) -> Vec<Event> {
     let file = fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut reader = JournalReader::new(BufReader::new(file));
-    let events: Vec<Event> =
-        reader.by_ref().map(|event| event.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).collect();
+    let events: Vec<Event> = reader
+        .by_ref()
+        .map(|event| event.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        .collect();
     assert!(may_be_cut || !reader.was_cut(), "{} is cut", path.display());
-    assert!(events.windows(2).all(|pair| pair[0].no < pair[1].no && pair[0].at <= pair[1].at), "{}", path.display());
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0].no < pair[1].no && pair[0].at <= pair[1].at),
+        "{}",
+        path.display()
+    );
     events
 }
 
@@ -27,7 +35,10 @@ pub(crate) fn results(folder: &Path) -> Value {
     let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
     let text = fs::read_to_string(folder.join("results.json")).expect("results.json");
     let results: Value = serde_json::from_str(&text).expect("JSON");
-    let errors: Vec<String> = validator.iter_errors(&results).map(|error| format!("{error} at {}", error.instance_path)).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(&results)
+        .map(|error| format!("{error} at {}", error.instance_path))
+        .collect();
     assert_eq!(errors, [""; 0]);
     results
 }
@@ -42,7 +53,10 @@ pub(crate) fn elements(xml: &str, name: &str) -> usize {
             quick_xml::events::Event::Eof => return count,
             quick_xml::events::Event::Start(start) | quick_xml::events::Event::Empty(start) => {
                 for attribute in start.attributes() {
-                    attribute.expect("a well-formed attribute").unescape_value().expect("a known entity");
+                    attribute
+                        .expect("a well-formed attribute")
+                        .unescape_value()
+                        .expect("a known entity");
                 }
                 count += usize::from(start.name().as_ref() == name.as_bytes());
             }
@@ -66,16 +80,38 @@ fn a_run_of_the_library_leaves_everything() {
     for case in cases.iter().filter(|case| case["verdict"] != "not-applicable") {
         let id = case["id"].as_str().expect("an id");
         assert_eq!(case["verdict"], "pass", "{id}");
-        let of = |name: &str| run.join(case["evidence"][name].as_str().unwrap_or_else(|| panic!("{id} has no {name}")));
+        let of = |name: &str| {
+            run.join(
+                case["evidence"][name]
+                    .as_str()
+                    .unwrap_or_else(|| panic!("{id} has no {name}")),
+            )
+        };
         let events = journal(&of("journal"), false);
-        let EventKind::CaseStarted { case: started, seed, .. } = &events[0].kind else { panic!("{id}: no beginning") };
+        let EventKind::CaseStarted {
+            case: started, seed, ..
+        } = &events[0].kind
+        else {
+            panic!("{id}: no beginning")
+        };
         assert_eq!((started.as_str(), Some(*seed)), (id, case["seed"].as_u64()));
-        assert!(matches!(events.last().map(|event| &event.kind), Some(EventKind::CaseEnded { .. })), "{id}: no end");
+        assert!(
+            matches!(
+                events.last().map(|event| &event.kind),
+                Some(EventKind::CaseEnded { .. })
+            ),
+            "{id}: no end"
+        );
         let capture = fs::File::open(of("capture")).expect("a capture");
-        let packets: Vec<_> = CaptureReader::new(BufReader::new(capture)).expect("a capture").collect();
+        let packets: Vec<_> = CaptureReader::new(BufReader::new(capture))
+            .expect("a capture")
+            .collect();
         assert!(packets.iter().all(Result::is_ok), "{id}: the capture is broken");
         assert!(packets.len() >= 2, "{id}: {} packets", packets.len());
-        assert!(files.insert(of("journal")) && files.insert(of("capture")), "{id} shares its files");
+        assert!(
+            files.insert(of("journal")) && files.insert(of("capture")),
+            "{id} shares its files"
+        );
     }
     let junit = fs::read_to_string(run.join("junit.xml")).expect("junit.xml");
     assert_eq!(elements(&junit, "testcase"), cases.len());
@@ -104,18 +140,37 @@ fn a_failure_names_all_that_is_needed_to_look_at_it() {
     assert_eq!(finding["blame"], "iut");
     assert!(finding["line"].as_u64().is_some_and(|line| line > 10), "{finding:#}");
     for text in ["expected", "seen", "title"] {
-        assert!(finding[text].as_str().is_some_and(|text| !text.is_empty()), "{finding:#}");
+        assert!(
+            finding[text].as_str().is_some_and(|text| !text.is_empty()),
+            "{finding:#}"
+        );
     }
-    assert!(finding["clauses"].as_array().is_some_and(|clauses| !clauses.is_empty()), "{finding:#}");
-    for text in ["testcases/push/happy.yaml:", "expected", "seen", "clause", ".pcapng", "fotaproof run --defect success-without-install --seed 1 'push.happy'"] {
+    assert!(
+        finding["clauses"].as_array().is_some_and(|clauses| !clauses.is_empty()),
+        "{finding:#}"
+    );
+    for text in [
+        "testcases/push/happy.yaml:",
+        "expected",
+        "seen",
+        "clause",
+        ".pcapng",
+        "fotaproof run --defect success-without-install --seed 1 'push.happy'",
+    ] {
         assert!(ended.out.contains(text), "`{text}` is missing:\n{}", ended.out);
     }
     // the command that repeats it does so
-    let again = fotaproof_in(folder.path(), "run --defect success-without-install --seed 1 push.happy --out again");
+    let again = fotaproof_in(
+        folder.path(),
+        "run --defect success-without-install --seed 1 push.happy --out again",
+    );
     assert_eq!(again.code, Some(1));
     let again = run_folder(&folder.path().join("again"));
     let name = "cases/push.happy.journal.jsonl";
-    assert!(fs::read(run.join(name)).unwrap() == fs::read(again.join(name)).unwrap(), "the repetition differs");
+    assert!(
+        fs::read(run.join(name)).unwrap() == fs::read(again.join(name)).unwrap(),
+        "the repetition differs"
+    );
 }
 
 #[test]
@@ -126,11 +181,17 @@ fn the_same_seed_leaves_the_same_files() {
         let ended = fotaproof_in(folder.path(), &line);
         assert!(matches!(ended.code, Some(0 | 5)), "{}{}", ended.out, ended.err);
     }
-    let (one, other) = (run_folder(&folder.path().join("one")), run_folder(&folder.path().join("other")));
+    let (one, other) = (
+        run_folder(&folder.path().join("one")),
+        run_folder(&folder.path().join("other")),
+    );
     let mut compared = 0;
     for entry in fs::read_dir(one.join("cases")).unwrap() {
         let name = entry.unwrap().file_name();
-        let (a, b) = (fs::read(one.join("cases").join(&name)).unwrap(), fs::read(other.join("cases").join(&name)).unwrap());
+        let (a, b) = (
+            fs::read(one.join("cases").join(&name)).unwrap(),
+            fs::read(other.join("cases").join(&name)).unwrap(),
+        );
         assert!(a == b, "{} differs", name.to_string_lossy());
         compared += 1;
     }
@@ -149,7 +210,10 @@ fn runs_in_one_second_get_folders_of_their_own() {
 #[test]
 fn no_evidence_leaves_nothing() {
     let folder = scratch();
-    assert_eq!(fotaproof_in(folder.path(), "run --no-evidence sanity.alive").code, Some(0));
+    assert_eq!(
+        fotaproof_in(folder.path(), "run --no-evidence sanity.alive").code,
+        Some(0)
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -166,5 +230,9 @@ fn formats_for_machines() {
     assert_eq!(elements(&run("junit"), "testcase"), count);
     let tap = run("tap");
     assert!(tap.contains(&format!("1..{count}")), "{tap}");
-    assert_eq!(tap.lines().filter(|line| line.starts_with("ok ")).count(), count, "{tap}");
+    assert_eq!(
+        tap.lines().filter(|line| line.starts_with("ok ")).count(),
+        count,
+        "{tap}"
+    );
 }

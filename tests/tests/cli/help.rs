@@ -4,13 +4,30 @@ use crate::fotaproof;
 
 #[test]
 fn the_help_of_each_command() {
-    let commands =
-        ["run", "list", "explain", "check", "audit", "relay", "shrink", "replay", "device", "server", "schema", "completions"];
+    let commands = [
+        "run",
+        "list",
+        "explain",
+        "check",
+        "audit",
+        "relay",
+        "shrink",
+        "replay",
+        "analyze",
+        "diff",
+        "device",
+        "server",
+        "schema",
+        "completions",
+    ];
     let whole = fotaproof("--help");
     assert_eq!((whole.code, whole.err.as_str()), (Some(0), ""));
     insta::assert_snapshot!("help", whole.out);
     for command in commands {
-        assert!(whole.out.contains(&format!("  {command} ")), "{command} is not in the list");
+        assert!(
+            whole.out.contains(&format!("  {command} ")),
+            "{command} is not in the list"
+        );
         let help = fotaproof(&format!("{command} --help"));
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
         insta::assert_snapshot!(format!("help-{command}"), help.out);
@@ -20,7 +37,10 @@ fn the_help_of_each_command() {
 #[test]
 fn each_argument_has_a_text() {
     let whole = fotaproof("--help").out;
-    let commands = whole.lines().filter_map(|line| line.strip_prefix("  ")).filter_map(|line| line.split(' ').next());
+    let commands = whole
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter_map(|line| line.split(' ').next());
     let mut looked_at = 0;
     for command in commands.filter(|word| word.chars().all(|c| c.is_ascii_lowercase()) && !word.is_empty()) {
         if command == "help" {
@@ -30,7 +50,11 @@ fn each_argument_has_a_text() {
         let lines: Vec<&str> = help.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let option = line.trim_start();
-            if !line.starts_with("  ") || !option.starts_with(['-', '<', '[']) || option.starts_with("[possible") || option.starts_with("[default") {
+            if !line.starts_with("  ")
+                || !option.starts_with(['-', '<', '['])
+                || option.starts_with("[possible")
+                || option.starts_with("[default")
+            {
                 continue;
             }
             let beside = option.split_once("  ").is_some_and(|(_, text)| !text.trim().is_empty());
@@ -46,7 +70,9 @@ fn each_argument_has_a_text() {
 fn the_exit_codes_are_in_the_help() {
     let help = fotaproof("--help").out;
     for code in ["0", "1", "2", "3", "4", "5", "130"] {
-        let there = help.lines().any(|line| line.trim_start().starts_with(&format!("{code}  ")));
+        let there = help
+            .lines()
+            .any(|line| line.trim_start().starts_with(&format!("{code}  ")));
         assert!(there, "exit code {code} is not explained");
     }
 }

@@ -56,14 +56,23 @@ fn mistakes_in_a_case() {
         ("unknown-key", with("expect:", "expct:")),
         ("wrong-type", with("clauses: [obj5/3]", "clauses: {obj5: 3}")),
         ("wrong-value", with("code: 2.05", "code: two")),
-        ("unknown-state", with("expect: {code: 2.05}", "expect: {path: [idle, downloadet]}")),
+        (
+            "unknown-state",
+            with("expect: {code: 2.05}", "expect: {path: [idle, downloadet]}"),
+        ),
         ("unknown-clause", with("obj5/3", "obj5/33")),
         ("unknown-defect", with("never-registers", "never-register")),
         ("unknown-claim", with("clauses:", "needs: [pusch]\nclauses:")),
         ("missing-key", with("title: A registered client answers a read\n", "")),
-        ("key-twice", with("clauses: [obj5/3]", "clauses: [obj5/3]\nclauses: [obj5/3]")),
+        (
+            "key-twice",
+            with("clauses: [obj5/3]", "clauses: [obj5/3]\nclauses: [obj5/3]"),
+        ),
         ("broken-yaml", with("clauses: [obj5/3]", "clauses: [obj5/3")),
-        ("two-actions", with("  - read: /5/0/3", "  - read: /5/0/3\n    execute: /5/0/2")),
+        (
+            "two-actions",
+            with("  - read: /5/0/3", "  - read: /5/0/3\n    execute: /5/0/2"),
+        ),
     ];
     for (name, text) in mistakes {
         let told = refused(text);
@@ -74,7 +83,11 @@ fn mistakes_in_a_case() {
 
 #[test]
 fn all_mistakes_of_a_file_are_told_at_once() {
-    let told = refused(with("expect:", "expct:").replace("obj5/3", "obj5/33").replace("await:", "awiat:"));
+    let told = refused(
+        with("expect:", "expct:")
+            .replace("obj5/3", "obj5/33")
+            .replace("await:", "awiat:"),
+    );
     assert!(told.contains("expct") && told.contains("awiat"), "{told}");
 }
 
@@ -94,9 +107,21 @@ fn includes_that_go_round() {
     let folder = scratch();
     fs::create_dir_all(folder.path().join("library/reg")).unwrap();
     fs::create_dir_all(folder.path().join("library/common")).unwrap();
-    fs::write(folder.path().join("library/reg/read.yaml"), format!("include: [../common/a.yaml]\n{GOOD}")).unwrap();
-    fs::write(folder.path().join("library/common/a.yaml"), "include: [b.yaml]\ntags: [a]\n").unwrap();
-    fs::write(folder.path().join("library/common/b.yaml"), "include: [a.yaml]\ntags: [b]\n").unwrap();
+    fs::write(
+        folder.path().join("library/reg/read.yaml"),
+        format!("include: [../common/a.yaml]\n{GOOD}"),
+    )
+    .unwrap();
+    fs::write(
+        folder.path().join("library/common/a.yaml"),
+        "include: [b.yaml]\ntags: [a]\n",
+    )
+    .unwrap();
+    fs::write(
+        folder.path().join("library/common/b.yaml"),
+        "include: [a.yaml]\ntags: [b]\n",
+    )
+    .unwrap();
     for line in ["list --library library", "check library/reg/read.yaml"] {
         let ended = fotaproof_in(folder.path(), line);
         assert_eq!(ended.code, Some(3), "{}{}", ended.out, ended.err);
@@ -111,7 +136,11 @@ fn an_include_that_leads_out_of_the_library() {
     let folder = scratch();
     fs::create_dir_all(folder.path().join("library/reg")).unwrap();
     fs::write(folder.path().join("secret.yaml"), "tags: [secret]\n").unwrap();
-    fs::write(folder.path().join("library/reg/read.yaml"), format!("include: [../../secret.yaml]\n{GOOD}")).unwrap();
+    fs::write(
+        folder.path().join("library/reg/read.yaml"),
+        format!("include: [../../secret.yaml]\n{GOOD}"),
+    )
+    .unwrap();
     let ended = fotaproof_in(folder.path(), "list --library library");
     assert_eq!(ended.code, Some(3), "{}{}", ended.out, ended.err);
     assert!(ended.err.contains("leads out of the library"), "{}", ended.err);
@@ -133,7 +162,10 @@ fn bytes_that_are_no_text() {
     // an alias bomb
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..9 {
-        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+        bomb.push_str(&format!(
+            "a{i}: &a{i} [{}]\n",
+            vec![format!("*a{}", i - 1); 10].join(", ")
+        ));
     }
     refused(bomb);
 }
@@ -143,7 +175,9 @@ fn a_file_of_100_mb_is_refused_before_it_is_read() {
     let folder = scratch();
     fs::create_dir_all(folder.path().join("large")).unwrap();
     let path = folder.path().join("large/large.yaml");
-    fs::File::create(&path).and_then(|file| file.set_len(100_000_000)).unwrap();
+    fs::File::create(&path)
+        .and_then(|file| file.set_len(100_000_000))
+        .unwrap();
     good_library(folder.path());
     for line in [
         "check large/large.yaml",
@@ -153,7 +187,11 @@ fn a_file_of_100_mb_is_refused_before_it_is_read() {
     ] {
         let ended = fotaproof_in(folder.path(), line);
         assert_eq!(ended.code, Some(3), "`{line}`: {}{}", ended.out, ended.err);
-        assert!(ended.err.contains("the file has 100000000 bytes; the limit is 1048576"), "`{line}`: {}", ended.err);
+        assert!(
+            ended.err.contains("the file has 100000000 bytes; the limit is 1048576"),
+            "`{line}`: {}",
+            ended.err
+        );
     }
 }
 
@@ -167,7 +205,10 @@ fn files_that_are_not_there_or_are_folders() {
         ("check folder.yaml", "folder.yaml"),
         ("run --no-evidence --library good --iut nowhere.yaml", "nowhere.yaml"),
         ("run --no-evidence --library good --iut folder.yaml", "folder.yaml"),
-        ("run --no-evidence --library good --network nowhere.yaml", "nowhere.yaml"),
+        (
+            "run --no-evidence --library good --network nowhere.yaml",
+            "nowhere.yaml",
+        ),
         ("run --no-evidence --library nowhere", "no such folder"),
         ("list --library nowhere", "no such folder"),
         ("explain --library nowhere push.happy", "no such folder"),
@@ -192,10 +233,20 @@ fn mistakes_in_manifests_and_networks() {
     fs::write(folder.path().join("iut.yaml"), manifest.replace("claims:", "clams:")).unwrap();
     insta::assert_snapshot!("bad-manifest-key", told(folder.path(), "check iut.yaml").err);
     fs::write(folder.path().join("iut.yaml"), manifest.replace("[push]", "[pusch]")).unwrap();
-    insta::assert_snapshot!("bad-manifest-claim", told(folder.path(), "run --no-evidence --library good --iut iut.yaml").err);
-    fs::write(folder.path().join("net.yaml"), "summary: a link\nmtu: 1280\nboth: {los: 5 %}\n").unwrap();
+    insta::assert_snapshot!(
+        "bad-manifest-claim",
+        told(folder.path(), "run --no-evidence --library good --iut iut.yaml").err
+    );
+    fs::write(
+        folder.path().join("net.yaml"),
+        "summary: a link\nmtu: 1280\nboth: {los: 5 %}\n",
+    )
+    .unwrap();
     insta::assert_snapshot!("bad-network-key", told(folder.path(), "check net.yaml").err);
-    insta::assert_snapshot!("bad-network-run", told(folder.path(), "run --no-evidence --library good --network ./net.yaml").err);
+    insta::assert_snapshot!(
+        "bad-network-run",
+        told(folder.path(), "run --no-evidence --library good --network ./net.yaml").err
+    );
 }
 
 #[test]
@@ -205,7 +256,13 @@ fn garbage_in_place_of_a_run_to_replay() {
         fs::create_dir_all(folder.path().join("run")).unwrap();
         fs::write(folder.path().join("run/results.json"), text).unwrap();
         let ended = fotaproof_in(folder.path(), "replay run push.happy");
-        assert!(matches!(ended.code, Some(2 | 3)), "{text:?}: {:?} {}{}", ended.code, ended.out, ended.err);
+        assert!(
+            matches!(ended.code, Some(2 | 3)),
+            "{text:?}: {:?} {}{}",
+            ended.code,
+            ended.out,
+            ended.err
+        );
         assert!(ended.err.contains("results.json"), "{}", ended.err);
     }
     let ended = fotaproof("replay nowhere push.happy");

@@ -17,7 +17,9 @@ use crate::{long_library, run_folder, scratch};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn start(folder: &Path, line: &str) -> Child {
-    fotaproof(folder, &line.split_whitespace().collect::<Vec<_>>()).spawn().expect("the program starts")
+    fotaproof(folder, &line.split_whitespace().collect::<Vec<_>>())
+        .spawn()
+        .expect("the program starts")
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -39,8 +41,15 @@ fn journals(out: &Path) -> Vec<PathBuf> {
     let Ok(runs) = fs::read_dir(out) else { return Vec::new() };
     let mut found = Vec::new();
     for run in runs.flatten() {
-        let Ok(cases) = fs::read_dir(run.path().join("cases")) else { continue };
-        found.extend(cases.flatten().map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(".journal.jsonl")));
+        let Ok(cases) = fs::read_dir(run.path().join("cases")) else {
+            continue;
+        };
+        found.extend(
+            cases
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.to_string_lossy().ends_with(".journal.jsonl")),
+        );
     }
     found.sort();
     found
@@ -57,7 +66,9 @@ fn in_the_middle(folder: &Path) -> Child {
     long_library(folder);
     let child = start(folder, "run --library long --out runs --jobs 2");
     until("a journal of some size", || {
-        journals(&folder.join("runs")).iter().any(|path| fs::metadata(path).is_ok_and(|meta| meta.len() > 300_000))
+        journals(&folder.join("runs"))
+            .iter()
+            .any(|path| fs::metadata(path).is_ok_and(|meta| meta.len() > 300_000))
     });
     child
 }
@@ -74,12 +85,25 @@ fn interrupted_run(by: Signal) {
     assert_eq!(results["aborted"], "interrupted");
     let cases = results["cases"].as_array().expect("cases");
     assert_eq!(cases.len(), 16, "a case that was not run is told as such");
-    assert!(cases.iter().any(|case| case["verdict"] == "not-run"), "the run was not in its middle");
-    elements(&fs::read_to_string(run.join("junit.xml")).expect("junit.xml"), "testcase");
+    assert!(
+        cases.iter().any(|case| case["verdict"] == "not-run"),
+        "the run was not in its middle"
+    );
+    elements(
+        &fs::read_to_string(run.join("junit.xml")).expect("junit.xml"),
+        "testcase",
+    );
     // what was begun is complete
     for path in journals(&folder.path().join("runs")) {
         let events = journal(&path, false);
-        assert!(matches!(events.last().map(|event| &event.kind), Some(EventKind::CaseEnded { .. })), "{}", path.display());
+        assert!(
+            matches!(
+                events.last().map(|event| &event.kind),
+                Some(EventKind::CaseEnded { .. })
+            ),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -103,7 +127,9 @@ fn signals_end_an_audit() {
         until("a thread for signals", || {
             let tasks = fs::read_dir(format!("/proc/{}/task", child.id()));
             tasks.is_ok_and(|tasks| {
-                tasks.flatten().any(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "signals"))
+                tasks
+                    .flatten()
+                    .any(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "signals"))
             })
         });
         std::thread::sleep(Duration::from_millis(200));

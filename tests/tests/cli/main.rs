@@ -3,6 +3,7 @@
 //! Exit codes are public: 0 passed, 1 a case failed, 2 usage, 3 invalid file, 4 nothing selected,
 //! 5 inconclusive or error, 130 interrupted.
 
+mod analyze;
 mod codes;
 mod evidence;
 mod help;
@@ -11,6 +12,7 @@ mod interrupted;
 mod relay;
 mod shown;
 mod shrink;
+mod sweep;
 mod trouble;
 
 use std::path::{Path, PathBuf};
@@ -39,8 +41,10 @@ fn fotaproof_in(folder: &Path, line: &str) -> Ended {
 
 /// The only folder below `folder`: that of the run.
 fn run_folder(folder: &Path) -> PathBuf {
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("the folder of the runs").map(|entry| entry.expect("an entry").path()).collect();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder of the runs")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     assert_eq!(found.len(), 1, "one run in {}", folder.display());
     found.remove(0)
 }

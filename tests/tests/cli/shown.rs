@@ -7,6 +7,9 @@ fn filters() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     // times on the wall
     settings.add_filter(r"(?m) +\d+(\.\d+)? m?s$", "  TIME");
+    // the width of the table follows the times
+    settings.add_filter(r" +time\n", "  time\n");
+    settings.add_filter("─+", "───");
     settings.add_filter(r"; \d+(\.\d+)? m?s for", "; TIME for");
     settings.add_filter(r"runs/[0-9]{8}-[0-9]{6}(-\d+)?", "runs/RUN");
     settings.add_filter(r#""[0-9]{8}-[0-9]{6}(-\d+)?""#, "\"RUN\"");
@@ -34,7 +37,11 @@ fn selections() {
     let ids = |line: &str| -> Vec<String> {
         let list = fotaproof(&format!("list --library library {line}"));
         assert_eq!(list.code, Some(0), "{line}: {}", list.err);
-        list.out.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+        list.out
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .map(str::to_owned)
+            .collect()
     };
     let both = ["push.whole[block=256]", "push.whole[block=1024]"];
     assert_eq!(ids("push.whole"), both);
@@ -83,7 +90,11 @@ fn a_check_of_valid_files() {
     insta::assert_snapshot!("check", files.out);
     let library = fotaproof("check");
     assert_eq!(library.code, Some(0), "{}", library.err);
-    assert!(library.out.starts_with("the library in the program: "), "{}", library.out);
+    assert!(
+        library.out.starts_with("the library in the program: "),
+        "{}",
+        library.out
+    );
 }
 
 #[test]
@@ -104,7 +115,8 @@ fn a_run_in_each_format() {
     std::os::unix::fs::symlink(&library, folder.path().join("library")).unwrap();
     filters().bind(|| {
         for format in ["human", "json", "junit", "tap", "github"] {
-            let line = format!("run --library library --out runs --jobs 1 --format {format} --defect reads-unanswered reg");
+            let line =
+                format!("run --library library --out runs --jobs 1 --format {format} --defect reads-unanswered reg");
             let ended = fotaproof_in(folder.path(), &line);
             assert_eq!(ended.code, Some(1), "{}", ended.err);
             insta::assert_snapshot!(format!("run-{format}"), ended.out);
@@ -129,5 +141,8 @@ fn a_seed_repeats_a_run() {
     let results: serde_json::Value = serde_json::from_str(&first.out).expect("JSON");
     assert_eq!(results["seed"], u64::MAX);
     let repeat = results["cases"][0]["repeat"].as_str().expect("a command");
-    assert_eq!(repeat, "fotaproof run --library library --seed 18446744073709551615 'reg.read'");
+    assert_eq!(
+        repeat,
+        "fotaproof run --library library --seed 18446744073709551615 'reg.read'"
+    );
 }

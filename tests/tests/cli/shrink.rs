@@ -18,16 +18,27 @@ fn a_failing_run_becomes_a_case_that_fails_again() {
     let ended = fotaproof_in(folder.path(), &format!("shrink {run} push.happy"));
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
     let lines: Vec<&str> = ended.out.lines().collect();
-    assert!(lines[0].starts_with("push.happy fails if and only if the ACK of block "), "{}", ended.out);
+    assert!(
+        lines[0].starts_with("push.happy fails if and only if the ACK of block "),
+        "{}",
+        ended.out
+    );
     assert_eq!(lines[1], "  finding: a copy of a request is answered differently");
     assert_eq!(lines[3], format!("written to {run}/shrunk/push/happy.yaml"));
     let repeat = lines[4].strip_prefix("repeat: fotaproof ").expect("how to repeat it");
-    assert_eq!(repeat, format!("run --library {run}/shrunk --defect no-dedup --seed 1 push.happy"));
+    assert_eq!(
+        repeat,
+        format!("run --library {run}/shrunk --defect no-dedup --seed 1 push.happy")
+    );
     assert_eq!(lines[5], "checked: the file fails with the same finding");
     // as the user would
     let again = fotaproof_in(folder.path(), &format!("{repeat} --no-evidence"));
     assert_eq!(again.code, Some(1));
-    assert!(again.out.contains("a copy of a request is answered differently"), "{}", again.out);
+    assert!(
+        again.out.contains("a copy of a request is answered differently"),
+        "{}",
+        again.out
+    );
     let clean = fotaproof_in(folder.path(), &format!("run --library {run}/shrunk --no-evidence"));
     assert_eq!(clean.code, Some(0), "a correct device passes: {}", clean.out);
     let checked = fotaproof_in(folder.path(), &format!("check {run}/shrunk/push/happy.yaml"));
@@ -40,10 +51,16 @@ fn only_what_failed_is_shrunk() {
     let run = run(folder.path(), "");
     let ended = fotaproof_in(folder.path(), &format!("shrink {run} push.happy"));
     assert_eq!(ended.code, Some(2));
-    assert_eq!(ended.err, "error: the verdict of `push.happy` is pass; only what failed can be shrunk\n");
+    assert_eq!(
+        ended.err,
+        "error: the verdict of `push.happy` is pass; only what failed can be shrunk\n"
+    );
     let ended = fotaproof_in(folder.path(), &format!("shrink {run} push.hapy"));
     assert_eq!(ended.code, Some(4));
-    assert_eq!(ended.err, "error: the run holds no case `push.hapy`; did you mean `push.happy`?\n");
+    assert_eq!(
+        ended.err,
+        "error: the run holds no case `push.hapy`; did you mean `push.happy`?\n"
+    );
     let ended = fotaproof_in(folder.path(), "shrink runs/none push.happy");
     assert_eq!(ended.code, Some(2));
 }

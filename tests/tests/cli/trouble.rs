@@ -19,11 +19,17 @@ fn a_reader_that_goes_away_is_no_error() {
         "completions bash",
         "audit --library library push",
     ] {
-        let mut child = fotaproof(data(), &line.split_whitespace().collect::<Vec<_>>()).spawn().unwrap();
+        let mut child = fotaproof(data(), &line.split_whitespace().collect::<Vec<_>>())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let ended = Ended::from(child.wait_with_output().unwrap());
         assert_eq!(ended.code, Some(0), "`{line}`: {}", ended.err);
-        assert!(!ended.err.contains("panicked") && !ended.err.contains("error"), "`{line}`: {}", ended.err);
+        assert!(
+            !ended.err.contains("panicked") && !ended.err.contains("error"),
+            "`{line}`: {}",
+            ended.err
+        );
     }
 }
 
@@ -46,13 +52,20 @@ fn standard_output_on_a_full_disk() {
     for line in ["list --library library", "run --no-evidence --library library reg.read"] {
         let ended = below_a_shell(data(), "exec > /dev/full", line);
         assert_eq!(ended.code, Some(5), "`{line}`: {}", ended.err);
-        assert!(ended.err.contains("cannot write to standard output"), "`{line}`: {}", ended.err);
+        assert!(
+            ended.err.contains("cannot write to standard output"),
+            "`{line}`: {}",
+            ended.err
+        );
     }
 }
 
 /// All that was printed, as one line.
 fn unwrapped(ended: &Ended) -> String {
-    format!("{} {}", ended.out, ended.err).split_whitespace().collect::<Vec<_>>().join(" ")
+    format!("{} {}", ended.out, ended.err)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -60,10 +73,17 @@ fn evidence_that_grows_past_what_the_system_allows() {
     let folder = scratch();
     long_library(folder.path());
     // a limit on the size of files meets the same code as a full disk, without a disk
-    let ended = below_a_shell(folder.path(), "trap '' XFSZ; ulimit -f 64", "run --library long --out runs --jobs 1");
+    let ended = below_a_shell(
+        folder.path(),
+        "trap '' XFSZ; ulimit -f 64",
+        "run --library long --out runs --jobs 1",
+    );
     assert_eq!(ended.code, Some(5), "{}{}", ended.out, ended.err);
     let told = unwrapped(&ended);
-    assert!(told.contains("cannot write") && told.contains("File too large"), "{told}");
+    assert!(
+        told.contains("cannot write") && told.contains("File too large"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -77,18 +97,32 @@ fn evidence_on_a_full_disk() {
     );
     // a mount namespace of its own: nothing is left behind
     let mut probe = Command::new("unshare");
-    probe.args(["--mount", "--map-root-user", "sh", "-c", "mount -t tmpfs -o size=64k full disk"]).current_dir(folder.path());
+    probe
+        .args([
+            "--mount",
+            "--map-root-user",
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=64k full disk",
+        ])
+        .current_dir(folder.path());
     let allowed = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !allowed.is_ok_and(|status| status.success()) {
         println!("skipped: this system does not let a test mount a small disk of its own");
         return;
     }
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "sh", "-c", &script]).current_dir(folder.path()).stdin(Stdio::null());
+    command
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .current_dir(folder.path())
+        .stdin(Stdio::null());
     let ended = Ended::from(command.output().unwrap());
     assert_eq!(ended.code, Some(5), "{}{}", ended.out, ended.err);
     let told = unwrapped(&ended);
-    assert!(told.contains("cannot write") && told.contains("No space left on device"), "{told}");
+    assert!(
+        told.contains("cannot write") && told.contains("No space left on device"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -97,7 +131,10 @@ fn folders_that_cannot_be_written() {
     fs::write(folder.path().join("file"), "").unwrap();
     let library = data().join("library");
     for out in ["file", "file/below", "/proc/nowhere"] {
-        let ended = fotaproof_in(folder.path(), &format!("run --out {out} --library {} reg.read", library.display()));
+        let ended = fotaproof_in(
+            folder.path(),
+            &format!("run --out {out} --library {} reg.read", library.display()),
+        );
         assert_eq!(ended.code, Some(5), "{out}: {}{}", ended.out, ended.err);
         assert!(ended.err.starts_with("error: cannot write "), "{out}: {}", ended.err);
     }

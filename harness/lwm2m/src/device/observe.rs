@@ -93,6 +93,11 @@ impl Observe {
         self.dirty = true;
     }
 
+    /// A new registration begins: the server observes anew what it still wants (LwM2M Core 6.4.1).
+    pub(super) fn forget(&mut self) {
+        self.all.clear();
+    }
+
     pub(super) fn take_dirty(&mut self) -> bool {
         core::mem::take(&mut self.dirty)
     }

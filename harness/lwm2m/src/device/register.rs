@@ -143,6 +143,9 @@ impl Device {
             self.ram.registration.stage = Stage::Off;
             return;
         }
+        if !self.has(Defect::OldObserveSurvives) {
+            self.ram.observe.forget();
+        }
         let payload = link_format::encode(&self.object_links()).into_bytes();
         let mut blocks = None;
         if let Some(szx) = self.config.register_block.filter(|szx| payload.len() > szx.size()) {

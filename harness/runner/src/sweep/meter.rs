@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use fotaproof_trace::{Datagram, Event, EventKind, Point, Toward};
+use fotaproof_trace::{Event, EventKind, Point, Toward};
 use fotaproof_wire::coap::MessageView;
 
 /// Counts of one run.
@@ -25,8 +25,15 @@ pub(super) struct Meter {
 }
 
 impl Meter {
+    /// Takes one event; only messages with a block count.
     pub(super) fn take(&mut self, event: &Event) {
         let EventKind::Datagram(datagram) = &event.kind else { return };
+        let Ok(view) = MessageView::parse(&datagram.payload) else { return };
+        if view.block1().ok().flatten().is_none() && view.block2().ok().flatten().is_none() {
+            return;
+        }
+        self.first.get_or_insert(event.at);
+        self.last = event.at;
         let entry = if datagram.toward == Toward::Server { Point::Iut } else { Point::Server };
         if datagram.point != entry {
             if let Some(fragments) = self.blocks.get(&datagram.datagram)
@@ -34,38 +41,17 @@ impl Meter {
             {
                 self.fates.entry(*fragments).or_default().1 += 1;
             }
-            if self.first.is_some() {
-                self.touch(event.at, datagram);
-            }
             return;
         }
-        let Ok(view) = MessageView::parse(&datagram.payload) else { return };
-        let block = view.block1().ok().flatten().is_some() || view.block2().ok().flatten().is_some();
-        if block && self.first.is_none() {
-            self.first = Some(event.at);
-        }
-        if self.first.is_none() {
-            return;
-        }
-        self.touch(event.at, datagram);
         let header = if datagram.src.is_ipv6() { 40 } else { 20 };
         let bytes = datagram.payload.len() as u64 + 8 + header * u64::from(datagram.packets);
         self.all += bytes;
         if !self.seen.insert((datagram.src, datagram.dst, view.message_id())) {
             self.again += bytes;
         }
-        if block && datagram.toward == Toward::Iut && !view.payload().is_empty() {
+        if datagram.toward == Toward::Iut && !view.payload().is_empty() {
             self.blocks.insert(datagram.datagram, datagram.packets);
             self.fates.entry(datagram.packets).or_default().0 += 1;
-        }
-    }
-
-    /// The transfer still goes on while messages with blocks do.
-    fn touch(&mut self, at: Duration, datagram: &Datagram) {
-        let blocks = MessageView::parse(&datagram.payload)
-            .is_ok_and(|view| view.block1().ok().flatten().is_some() || view.block2().ok().flatten().is_some());
-        if blocks {
-            self.last = at;
         }
     }
 

@@ -65,8 +65,9 @@ pub fn share_at(hits: u64, of: u64, z: f64) -> Option<Estimate> {
     let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     Some(Estimate {
         value: p,
-        low: (middle - half).max(0.0),
-        high: (middle + half).min(1.0),
+        // exact where rounding would not be
+        low: if hits == 0 { 0.0 } else { (middle - half).max(0.0) },
+        high: if hits == of { 1.0 } else { (middle + half).min(1.0) },
     })
 }
 

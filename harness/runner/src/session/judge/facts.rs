@@ -90,7 +90,7 @@ impl Session {
                 if expect.value.within.is_none() {
                     expect.value.within.clone_from(&e.within);
                 }
-                self.goals_of(&expect, Weight::Must, running, &mut body, &mut goals);
+                self.goals_of(&expect, Weight::Must, &mut body, &mut goals);
                 inner.goals = goals;
                 if inner.goals.is_empty() {
                     // its claims do not hold

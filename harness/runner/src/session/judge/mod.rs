@@ -149,7 +149,7 @@ impl Session {
         if let Some(expect) = &running.step.expect {
             let mut body = 0;
             let weight = Weight::Must;
-            self.goals_of(expect, weight, running, &mut body, &mut goals);
+            self.goals_of(expect, weight, &mut body, &mut goals);
         }
         Judging { goals }
     }
@@ -158,7 +158,6 @@ impl Session {
         &self,
         expect: &At<Expect>,
         weight: Weight,
-        running: &Running,
         body: &mut usize,
         goals: &mut VecDeque<Goal>,
     ) {
@@ -257,7 +256,7 @@ impl Session {
             );
         }
         for nested in e.all_of.iter().flatten() {
-            self.goals_of(nested, weight, running, body, goals);
+            self.goals_of(nested, weight, body, goals);
         }
         for (nested, weight) in [
             (&e.requires, Weight::Requires),
@@ -265,7 +264,7 @@ impl Session {
             (&e.advice, Weight::Advice),
         ] {
             if let Some(nested) = nested {
-                self.goals_of(nested, weight, running, body, goals);
+                self.goals_of(nested, weight, body, goals);
             }
         }
     }
