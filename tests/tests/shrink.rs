@@ -200,7 +200,10 @@ fn lateness_counts_when_nothing_else_explains_the_failure() {
     };
     let iut = Iut::embedded();
     let passes = |case: &LoadedCase, seed| result(&iut, case, &over("default", seed)).verdict == Verdict::Pass;
-    let limit = (30..100).map(|tenths| tenths * 100).find(|limit| passes(&case(0, *limit), 1)).expect("a limit that is met");
+    let limit = (30..100)
+        .map(|tenths| tenths * 100)
+        .find(|limit| passes(&case(0, *limit), 1))
+        .expect("a limit that is met");
     let case = case(200, limit + 100);
     let seed = (1..60).find(|seed| !passes(&case, *seed)).expect("a slow one");
     let (found, _) = shrunk(&iut, &case, &over("default", seed));
@@ -260,16 +263,34 @@ fn a_real_device_is_shrunk_by_running_it_again() {
          steps:\n  - push: {block: 512}\n    expect: {code: 2.04}\n",
     );
     let told = |arguments: &[&str]| {
-        let output = Command::new(program::path()).args(arguments).current_dir(folder.path()).output().expect("it starts");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = Command::new(program::path())
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let (code, out) = told(&["run", "--iut", "device.yaml", "--library", "lib", "--out", "runs"]);
     assert_eq!(code, Some(1), "{out}");
-    let run = std::fs::read_dir(folder.path().join("runs")).expect("runs").next().expect("a run").expect("a run").path();
+    let run = std::fs::read_dir(folder.path().join("runs"))
+        .expect("runs")
+        .next()
+        .expect("a run")
+        .expect("a run")
+        .path();
     let (code, out) = told(&["shrink", &run.display().to_string(), "shrink.real", "--tries", "20"]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.starts_with("shrink.real fails if and only if the ACK of block 2 is lost\n"), "{out}");
+    assert!(
+        out.starts_with("shrink.real fails if and only if the ACK of block 2 is lost\n"),
+        "{out}"
+    );
     assert!(out.contains("  1 of 2 network events on "), "{out}");
     assert!(out.contains("the smallest set failed in 3 of 3 further runs"), "{out}");
-    assert!(out.ends_with("checked: the file fails with the same finding in 3 of 3 runs\n"), "{out}");
+    assert!(
+        out.ends_with("checked: the file fails with the same finding in 3 of 3 runs\n"),
+        "{out}"
+    );
 }

@@ -25,6 +25,14 @@ const TABLE: usize = 1 << 16;
 /// Encrypted conversations that a report lists.
 const LISTED: usize = 32;
 
+/// Datagrams of many devices that wait to be taken device by device, so that each is fetched into the processor's cache
+/// once for many.
+const BATCH: usize = 8192;
+/// With so few devices nothing waits.
+const FEW: usize = 16;
+/// End of a chain in a batch.
+const END: u32 = u32::MAX;
+
 /// How a capture is judged.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -77,6 +85,22 @@ pub struct Analyzer {
     /// Both ends of the link are in the capture, as our own runs leave it: nothing at the IUT's end is missing.
     complete: bool,
     pub(crate) tap: Option<crate::ladder::Tap>,
+    batch: Vec<Queued>,
+    /// First and last of each device in the batch.
+    chains: Vec<(u32, u32)>,
+    /// Devices in the batch.
+    touched: Vec<u32>,
+}
+
+/// A datagram whose device is known.
+#[derive(Debug)]
+struct Queued {
+    device: u32,
+    seen: Seen,
+    carried: Carried,
+    payload: Bytes,
+    /// The next of the same device.
+    next: u32,
 }
 
 impl Analyzer {
@@ -102,6 +126,9 @@ impl Analyzer {
             judged_at: None,
             complete: false,
             tap: None,
+            batch: Vec::new(),
+            chains: Vec::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -170,6 +197,7 @@ impl Analyzer {
     }
 
     fn on_iut(&mut self, number: u64, event: &IutEvent) {
+        self.flush();
         let event = Event {
             no: number,
             at: self.now,
@@ -245,69 +273,133 @@ impl Analyzer {
             }
         }
         self.counts.coap += 1;
-        let view = MessageView::parse(payload);
-        let message = view.as_ref().ok().map(Message::of_udp);
         let (device, src_first) = (flow.device, flow.ends.0 == carried.src);
-        let from_device = if device == NOBODY {
-            None
-        } else {
-            Some(flow.device_first == src_first)
-        };
-        let (device, from_device) = self.party(index, device, from_device, message.as_ref(), carried, number);
-        let (Some(from_device), true) = (from_device, device != NOBODY) else {
+        let mut party = (device, (device != NOBODY).then_some(flow.device_first == src_first));
+        // Only a Register can change whose conversation it is.
+        if device == NOBODY || payload.get(1) == Some(&Code::POST.0) {
+            let view = MessageView::parse(payload);
+            let message = view.as_ref().ok().map(Message::of_udp);
+            party = self.party(index, device, party.1, message.as_ref(), carried, number);
+        }
+        let (device, Some(from_device)) = party else {
             self.counts.undecided += 1;
             return;
         };
-        let seen = Seen {
-            flow: index,
-            from_device,
-            at: self.now,
-            packet: number,
-            air: carried.air,
-            length: payload.len() as u32,
+        let queued = Queued {
+            device,
+            seen: Seen {
+                flow: index,
+                from_device,
+                at: self.now,
+                packet: number,
+                air: carried.air,
+                length: payload.len() as u32,
+            },
+            carried: *carried,
+            payload: payload.clone(),
+            next: END,
         };
-        let Some(state) = self.devices.get_mut(device as usize) else {
+        if self.devices.len() <= FEW {
+            self.take(&queued);
+        } else {
+            self.queue(queued);
+        }
+    }
+
+    fn queue(&mut self, queued: Queued) {
+        let at = self.batch.len() as u32;
+        if self.chains.len() < self.devices.len() {
+            self.chains.resize(self.devices.len(), (END, END));
+        }
+        let Some((first, last)) = self.chains.get_mut(queued.device as usize) else {
+            return;
+        };
+        if *first == END {
+            *first = at;
+            self.touched.push(queued.device);
+        } else if let Some(before) = self.batch.get_mut(*last as usize) {
+            before.next = at;
+        }
+        *last = at;
+        self.batch.push(queued);
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// Takes what waits, device by device, each in its order.
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut batch = core::mem::take(&mut self.batch);
+        let mut touched = core::mem::take(&mut self.touched);
+        for device in touched.drain(..) {
+            let Some(chain) = self.chains.get_mut(device as usize) else { continue };
+            let mut at = core::mem::replace(chain, (END, END)).0;
+            while let Some(queued) = batch.get(at as usize) {
+                self.take(queued);
+                at = queued.next;
+            }
+        }
+        batch.clear();
+        self.batch = batch;
+        self.touched = touched;
+    }
+
+    /// A datagram that a device sent or received.
+    fn take(&mut self, queued: &Queued) {
+        let Queued {
+            device,
+            seen,
+            carried,
+            payload,
+            ..
+        } = queued;
+        let view = MessageView::parse(payload);
+        let message = view.as_ref().ok().map(Message::of_udp);
+        let Some(state) = self.devices.get_mut(*device as usize) else {
             return;
         };
         let traffic = &mut state.traffic;
         traffic.fragmented += u64::from(carried.packets > 1);
         traffic.largest = traffic.largest.max(carried.largest);
         if let (Some(tap), Some(message)) = (&mut self.tap, &message) {
-            tap.take(device, from_device, message, self.now, number);
+            tap.take(*device, seen.from_device, message, seen.at, seen.packet);
         }
         let learnt = match &message {
             Some(message) => {
                 if message.target == Target::Other && message.code.is_request() {
                     state.name_file(message.uri, || message.path());
                 }
-                state.judged.deregistered |= from_device && message.code == Code::DELETE;
-                state.on_message(message, &seen)
+                state.judged.deregistered |= seen.from_device && message.code == Code::DELETE;
+                state.on_message(message, seen)
             }
             None => {
-                state.on_malformed(&seen);
+                state.on_malformed(seen);
                 Learnt::default()
             }
         };
         let event = Event {
-            no: number,
-            at: self.now,
+            no: seen.packet,
+            at: seen.at,
             kind: EventKind::Datagram(Datagram {
                 point: Point::Iut,
-                toward: if from_device { Toward::Server } else { Toward::Iut },
-                datagram: number,
+                toward: if seen.from_device { Toward::Server } else { Toward::Iut },
+                datagram: seen.packet,
                 src: carried.src,
                 dst: carried.dst,
                 payload: payload.clone(),
                 packets: carried.packets,
                 largest: carried.largest,
                 altered: carried.altered,
-                planned: carried.planned && !from_device,
+                planned: carried.planned && !seen.from_device,
             }),
         };
         state.checks.on_event(&event, &mut state.findings);
         if learnt != Learnt::default() {
-            let peer = if from_device { carried.dst } else { carried.src };
-            self.learn(device, peer, learnt);
+            let peer = if seen.from_device { carried.dst } else { carried.src };
+            self.learn(*device, peer, learnt);
         }
     }
 
@@ -349,6 +441,8 @@ impl Analyzer {
         if device != NOBODY && !(registers && from_device == Some(true)) {
             return (device, from_device);
         }
+        // What the messages before told of names, locations and tokens is needed now.
+        self.flush();
         let sends = self.sender_is_device(message, carried);
         let Some(sends) = sends else { return (NOBODY, None) };
         let (address, peer) = if sends { (carried.src, carried.dst) } else { (carried.dst, carried.src) };
@@ -507,6 +601,7 @@ impl Analyzer {
         if message.code.class() == 7 {
             return;
         }
+        self.flush();
         let Some(flow) = self.flow_list.get_mut(index as usize) else {
             return;
         };
@@ -553,6 +648,7 @@ impl Analyzer {
     #[must_use]
     pub fn finish(mut self, file: &str, parser: &CaptureParser, broken: Option<&Broken>) -> CaptureReport {
         let mut devices = Vec::with_capacity(self.devices.len());
+        self.flush();
         // Each device goes as its report comes.
         for mut device in core::mem::take(&mut self.devices) {
             device.finish(self.now);

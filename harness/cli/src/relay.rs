@@ -54,7 +54,11 @@ pub(crate) fn relay(args: &RelayArgs) -> Done {
         let _ = match told {
             Told::Listening(_) if args.quiet => Ok(()),
             Told::Listening(address) => {
-                writeln!(out, "listening on udp://{address}, to udp://{to}, network {}, seed {}", options.network, options.seed)
+                writeln!(
+                    out,
+                    "listening on udp://{address}, to udp://{to}, network {}, seed {}",
+                    options.network, options.seed
+                )
             }
             Told::Counters(summary) if live => write!(out, "\r{}\x1b[K", summary.line()),
             Told::Counters(_) => Ok(()),

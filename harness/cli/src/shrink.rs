@@ -13,7 +13,7 @@ use fotaproof_runner::evidence::file_name;
 use fotaproof_runner::iut::Iut;
 use fotaproof_runner::prepare::CaseOptions;
 use fotaproof_runner::run::{RunOptions, run};
-use fotaproof_runner::shrink::{ShrinkError, Shrunk, Symptom, Task, Tally, case_file, shrink};
+use fotaproof_runner::shrink::{ShrinkError, Shrunk, Symptom, Tally, Task, case_file, shrink};
 use fotaproof_trace::{Event, JournalReader};
 
 use crate::failure::Failure;
@@ -44,16 +44,31 @@ pub(crate) fn shrunk(args: &ShrinkArgs) -> Done {
     let result = result_of(&before, &args.case)?;
     let Some(symptom) = Symptom::of(result) else {
         let verdict = result.verdict.word();
-        return Err(Failure::Usage(format!("the verdict of `{}` is {verdict}; only what failed can be shrunk", args.case)));
+        return Err(Failure::Usage(format!(
+            "the verdict of `{}` is {verdict}; only what failed can be shrunk",
+            args.case
+        )));
     };
-    let folder = args.library.clone().or_else(|| (before.library != "embedded").then(|| before.library.clone().into()));
+    let folder = args
+        .library
+        .clone()
+        .or_else(|| (before.library != "embedded").then(|| before.library.clone().into()));
     let library = inputs::library(folder.as_deref())?;
     let iut = inputs::iut(before.iut.manifest.as_deref().map(Path::new), &before.iut.defects)?;
-    let cases = inputs::selected(inputs::cases(&library, &iut.parameters)?, core::slice::from_ref(&args.case))?;
+    let cases = inputs::selected(
+        inputs::cases(&library, &iut.parameters)?,
+        core::slice::from_ref(&args.case),
+    )?;
     let Some(case) = cases.iter().find(|case| case.full_id() == args.case) else {
-        return Err(Failure::NothingSelected(format!("the library holds no case `{}` any more", args.case)));
+        return Err(Failure::NothingSelected(format!(
+            "the library holds no case `{}` any more",
+            args.case
+        )));
     };
-    let network = inputs::network((before.network != "default").then_some(before.network.as_str()), &library)?;
+    let network = inputs::network(
+        (before.network != "default").then_some(before.network.as_str()),
+        &library,
+    )?;
     let options = RunOptions {
         case: CaseOptions {
             seed: before.seed,
@@ -68,18 +83,38 @@ pub(crate) fn shrunk(args: &ShrinkArgs) -> Done {
     let journal = if iut.is_embedded() {
         Vec::new()
     } else {
-        journal(&args.run.join("cases").join(format!("{}.journal.jsonl", file_name(&args.case))))?
+        journal(
+            &args
+                .run
+                .join("cases")
+                .join(format!("{}.journal.jsonl", file_name(&args.case))),
+        )?
     };
     let flag = interrupt::flag();
-    let task = Task { iut: &iut, case, options: &options, symptom, journal, tries: args.tries };
+    let task = Task {
+        iut: &iut,
+        case,
+        options: &options,
+        symptom,
+        journal,
+        tries: args.tries,
+    };
     let found = match shrink(&task, &flag) {
         Ok(found) => found,
         Err(ShrinkError::Interrupted) => return Ok(exit_code::INTERRUPTED),
         Err(error) => return Err(Failure::Environment(error.to_string())),
     };
-    print(&format!("{}\n", told(&args.case, &task.symptom.shown, &found, begun.elapsed().as_secs_f64())));
+    print(&format!(
+        "{}\n",
+        told(&args.case, &task.symptom.shown, &found, begun.elapsed().as_secs_f64())
+    ));
     let out = args.out.clone().unwrap_or_else(|| args.run.join("shrunk"));
-    let file = write(case, &found, &out, &comment(&args.case, &task.symptom.shown, &before, &found))?;
+    let file = write(
+        case,
+        &found,
+        &out,
+        &comment(&args.case, &task.symptom.shown, &before, &found),
+    )?;
     let again = checked(&task, &iut, &options, &out, case, args.tries)?;
     print(&format!("written to {}\n", file.display()));
     print(&format!("repeat: {}\n", repeat(&before, &out, &args.case)));
@@ -88,7 +123,11 @@ pub(crate) fn shrunk(args: &ShrinkArgs) -> Done {
         Tally { failed: 0, of } => format!("the file did not fail in {of} of {of} runs: do not rely on it\n"),
         Tally { failed, of } => format!("checked: the file fails with the same finding in {failed} of {of} runs\n"),
     });
-    Ok(if again.failed > 0 { exit_code::PASSED } else { exit_code::INCONCLUSIVE })
+    Ok(if again.failed > 0 {
+        exit_code::PASSED
+    } else {
+        exit_code::INCONCLUSIVE
+    })
 }
 
 fn result_of<'a>(before: &'a RunResults, case: &str) -> Result<&'a CaseResult, Failure> {
@@ -102,7 +141,9 @@ fn result_of<'a>(before: &'a RunResults, case: &str) -> Result<&'a CaseResult, F
 fn journal(path: &Path) -> Result<Vec<Event>, Failure> {
     let told = |error: String| Failure::Environment(format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(|error| told(error.to_string()))?;
-    JournalReader::new(BufReader::new(file)).collect::<Result<_, _>>().map_err(|error| told(error.to_string()))
+    JournalReader::new(BufReader::new(file))
+        .collect::<Result<_, _>>()
+        .map_err(|error| told(error.to_string()))
 }
 
 fn told(case: &str, finding: &str, found: &Shrunk, seconds: f64) -> String {
@@ -169,7 +210,10 @@ fn checked(
         });
     };
     let options = RunOptions {
-        case: CaseOptions { network: Default::default(), ..options.case.clone() },
+        case: CaseOptions {
+            network: Default::default(),
+            ..options.case.clone()
+        },
         ..options.clone()
     };
     let runs = if iut.is_embedded() { 1 } else { 3.min(tries.max(1)) };

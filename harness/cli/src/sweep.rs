@@ -35,7 +35,9 @@ pub(crate) fn sweep(args: &SweepArgs) -> Done {
     let flag = interrupt::flag();
     let bar = ProgressBar::new((settings.len() * plan.seeds.value as usize) as u64);
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = args
+        .jobs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let done = sweep::sweep(&plan, &settings, jobs, &flag, &|runs| bar.set_position(runs as u64));
     bar.finish_and_clear();
     let found = match done {
@@ -46,13 +48,21 @@ pub(crate) fn sweep(args: &SweepArgs) -> Done {
     print(&sweep::table(&found));
     if let Some(out) = &args.out {
         let json = sweep::json(&found).map_err(|error| Failure::Environment(error.to_string()))?;
-        std::fs::create_dir_all(out).map_err(|error| Failure::Environment(format!("cannot make {}: {error}", out.display())))?;
-        for (name, text) in [("sweep.csv", sweep::csv(&found)), ("sweep.json", json), ("sweep.svg", sweep::svg(&found))] {
+        std::fs::create_dir_all(out)
+            .map_err(|error| Failure::Environment(format!("cannot make {}: {error}", out.display())))?;
+        for (name, text) in [
+            ("sweep.csv", sweep::csv(&found)),
+            ("sweep.json", json),
+            ("sweep.svg", sweep::svg(&found)),
+        ] {
             let path = out.join(name);
             std::fs::write(&path, text)
                 .map_err(|error| Failure::Environment(format!("cannot write {}: {error}", path.display())))?;
         }
-        print(&format!("\nsweep.csv, sweep.json and sweep.svg are in {}\n", out.display()));
+        print(&format!(
+            "\nsweep.csv, sweep.json and sweep.svg are in {}\n",
+            out.display()
+        ));
     }
     Ok(exit_code::PASSED)
 }

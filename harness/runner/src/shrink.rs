@@ -50,7 +50,12 @@ impl Symptom {
         if result.verdict != Verdict::Fail {
             return None;
         }
-        let blamed = |grade: &'static str| result.findings.iter().find(move |f| f.blame == "iut" && f.grade == grade);
+        let blamed = |grade: &'static str| {
+            result
+                .findings
+                .iter()
+                .find(move |f| f.blame == "iut" && f.grade == grade)
+        };
         let finding = blamed("must").or_else(|| blamed("should")).or_else(|| blamed("advice"));
         Some(finding.map_or_else(
             || Self {
@@ -72,7 +77,9 @@ impl Symptom {
     #[must_use]
     pub fn is_in(&self, result: &CaseResult) -> bool {
         let same = |finding: &Shown| {
-            finding.source == self.source && without_numbers(&finding.title) == self.title && finding.clauses == self.clauses
+            finding.source == self.source
+                && without_numbers(&finding.title) == self.title
+                && finding.clauses == self.clauses
         };
         result.verdict == Verdict::Fail
             && if self.source.is_empty() {
@@ -140,7 +147,10 @@ impl Shrunk {
             (true, _) if self.events == 0 => "fails on a network that loses, delays and repeats nothing".to_owned(),
             (true, _) => "fails whatever the network does: none of its events is needed".to_owned(),
             (false, true) => format!("fails if and only if {}", words::clause(&self.words)),
-            (false, false) => format!("fails if {}; perhaps not all of it is needed", words::clause(&self.words)),
+            (false, false) => format!(
+                "fails if {}; perhaps not all of it is needed",
+                words::clause(&self.words)
+            ),
         }
     }
 }
@@ -193,7 +203,10 @@ pub fn calm(spec: &LinkSpec) -> LinkSpec {
     calm.blackouts.clear();
     calm.flaps = None;
     calm.rules.retain(|rule| {
-        matches!(rule.action, net::Action::Corrupt { .. } | net::Action::Truncate(_) | net::Action::Swap)
+        matches!(
+            rule.action,
+            net::Action::Corrupt { .. } | net::Action::Truncate(_) | net::Action::Swap
+        )
     });
     calm
 }
@@ -275,21 +288,34 @@ pub fn shrink(task: &Task<'_>, interrupt: &AtomicBool) -> Result<Shrunk, ShrinkE
     let config = session_config(task.case, task.iut, &task.options.case)?;
     let spec = config.link.clone();
     let recorded: Vec<Arc<Event>>;
-    let record = |calm: &LinkSpec, events: &mut dyn Iterator<Item = &Event>| Record::of(events, Origin { spec: &spec, calm });
+    let record =
+        |calm: &LinkSpec, events: &mut dyn Iterator<Item = &Event>| Record::of(events, Origin { spec: &spec, calm });
     let calm = calm(&spec);
     let early = calm_and_early(&spec);
     let (mut plain, late) = if let Some(device) = embedded_iut(task.case, task.iut, &config) {
         let mut kept = Vec::new();
-        virtual_driver::run(config, device, &mut |event| kept.push(event.clone()), &|| interrupt.load(Ordering::Relaxed));
+        virtual_driver::run(config, device, &mut |event| kept.push(event.clone()), &|| {
+            interrupt.load(Ordering::Relaxed)
+        });
         recorded = kept;
         let events = || recorded.iter().map(AsRef::as_ref);
         (record(&calm, &mut events()), record(&early, &mut events()))
     } else {
-        (record(&calm, &mut task.journal.iter()), record(&early, &mut task.journal.iter()))
+        (
+            record(&calm, &mut task.journal.iter()),
+            record(&early, &mut task.journal.iter()),
+        )
     };
-    let mut trials = Trials { task, interrupt, runs: 0, broken: None };
+    let mut trials = Trials {
+        task,
+        interrupt,
+        runs: 0,
+        broken: None,
+    };
     if task.iut.is_embedded() && trials.once(&spec) != Some(true) {
-        return Err(trials.broken.unwrap_or_else(|| ShrinkError::NotAgain { now: "it passes, or fails otherwise".to_owned() }));
+        return Err(trials.broken.unwrap_or_else(|| ShrinkError::NotAgain {
+            now: "it passes, or fails otherwise".to_owned(),
+        }));
     }
     let with = |record: &Record, base: &LinkSpec, events: &[NetworkEvent]| {
         let mut link = base.clone();
@@ -319,8 +345,11 @@ pub fn shrink(task: &Task<'_>, interrupt: &AtomicBool) -> Result<Shrunk, ShrinkE
             },
         }));
     }
-    let chosen = |set: &[usize]| -> Vec<NetworkEvent> { set.iter().map(|index| plain.events[*index].clone()).collect() };
-    let found = smallest(plain.events.len(), &mut |set| trials.fails(&with(&plain, base, &chosen(set))));
+    let chosen =
+        |set: &[usize]| -> Vec<NetworkEvent> { set.iter().map(|index| plain.events[*index].clone()).collect() };
+    let found = smallest(plain.events.len(), &mut |set| {
+        trials.fails(&with(&plain, base, &chosen(set)))
+    });
     if let Some(broken) = trials.broken.take() {
         return Err(broken);
     }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::meter::Meter;
 use crate::iut::Iut;
-use crate::prepare::{CaseOptions, RunNetwork, embedded_iut, session_config};
+use crate::prepare::{CaseOptions, RunNetwork, case_seed, embedded_iut, session_config};
 use crate::session::network::oversize_of;
 use crate::virtual_driver;
 
@@ -39,6 +39,21 @@ pub struct Setting {
     /// Loss of each packet toward the IUT; none when it is not independent of the packet before.
     pub loss: Option<f64>,
     link: RunNetwork,
+}
+
+impl Setting {
+    /// What tells it from all others.
+    fn key(&self) -> String {
+        let Self {
+            network,
+            block,
+            mtu,
+            oversize,
+            loss,
+            ..
+        } = self;
+        format!("{network} {block} {mtu} {oversize} {loss:?}")
+    }
 }
 
 /// What a combination came to.
@@ -121,13 +136,24 @@ const fn oversize_name(oversize: Oversize) -> &'static str {
 pub fn settings<E>(plan: &Plan, network: &dyn Fn(&str) -> Result<RunNetwork, E>) -> Result<Vec<Setting>, E> {
     let networks = match &plan.network {
         None => vec![RunNetwork::default()],
-        Some(names) => names.0.iter().map(|name| network(&name.value)).collect::<Result<_, _>>()?,
+        Some(names) => names
+            .0
+            .iter()
+            .map(|name| network(&name.value))
+            .collect::<Result<_, _>>()?,
     };
-    let mtus: Vec<Option<u16>> = plan.mtu.as_ref().map_or_else(|| vec![None], |all| all.0.iter().map(|mtu| Some(mtu.value)).collect());
-    let oversizes: Vec<Option<Oversize>> =
-        plan.oversize.as_ref().map_or_else(|| vec![None], |all| all.0.iter().map(|mode| Some(mode.value)).collect());
-    let losses: Vec<Option<f64>> =
-        plan.loss.as_ref().map_or_else(|| vec![None], |all| all.0.iter().map(|loss| Some(loss.value.0)).collect());
+    let mtus: Vec<Option<u16>> = plan
+        .mtu
+        .as_ref()
+        .map_or_else(|| vec![None], |all| all.0.iter().map(|mtu| Some(mtu.value)).collect());
+    let oversizes: Vec<Option<Oversize>> = plan
+        .oversize
+        .as_ref()
+        .map_or_else(|| vec![None], |all| all.0.iter().map(|mode| Some(mode.value)).collect());
+    let losses: Vec<Option<f64>> = plan.loss.as_ref().map_or_else(
+        || vec![None],
+        |all| all.0.iter().map(|loss| Some(loss.value.0)).collect(),
+    );
     let mut all = Vec::new();
     for base in &networks {
         for block in &plan.block.0 {
@@ -177,7 +203,12 @@ fn setting(base: &RunNetwork, block: u16, mtu: Option<u16>, oversize: Option<Ove
 /// The case that moves an image and looks at nothing else.
 fn case_of(way: Way, size: u64, block: u16) -> Result<LoadedCase, SweepError> {
     let (needs, before, poll, step) = match way {
-        Way::Push => ("[push]", String::new(), "", format!("push: {{block: {block}}}\n    expect: {{code: 2.04, within: 48h}}")),
+        Way::Push => (
+            "[push]",
+            String::new(),
+            "",
+            format!("push: {{block: {block}}}\n    expect: {{code: 2.04, within: 48h}}"),
+        ),
         Way::Pull => (
             "[\"pull:coap\"]",
             format!("repositories: {{main: {{block: {block}}}}}\n"),
@@ -194,7 +225,10 @@ fn case_of(way: Way, size: u64, block: u16) -> Result<LoadedCase, SweepError> {
     let (mut cases, problems) = Library::from_files([("sweep/move.yaml", text.as_str())]).load(&Parameters::default());
     match cases.pop() {
         Some(case) if problems.is_empty() => Ok(case),
-        _ => Err(SweepError::Case(fotaproof_cases::render_all(&problems, fotaproof_cases::Style::Plain))),
+        _ => Err(SweepError::Case(fotaproof_cases::render_all(
+            &problems,
+            fotaproof_cases::Style::Plain,
+        ))),
     }
 }
 
@@ -206,13 +240,22 @@ struct Ran {
 }
 
 fn one(case: &LoadedCase, iut: &Iut, setting: &Setting, seed: u64, interrupt: &AtomicBool) -> Result<Ran, SweepError> {
-    let options = CaseOptions { seed, network: setting.link.clone(), ..CaseOptions::default() };
+    let options = CaseOptions {
+        // luck of its own for each combination, the same whatever else is in the plan
+        seed: case_seed(seed, &setting.key()),
+        network: setting.link.clone(),
+        ..CaseOptions::default()
+    };
     let config = session_config(case, iut, &options).map_err(|error| SweepError::Network(error.to_string()))?;
-    let device = embedded_iut(case, iut, &config).ok_or_else(|| SweepError::Case("the device is not embedded".to_owned()))?;
+    let device =
+        embedded_iut(case, iut, &config).ok_or_else(|| SweepError::Case("the device is not embedded".to_owned()))?;
     let mut meter = Meter::default();
     let mut sink = |event: &Arc<Event>| meter.take(event);
     let outcome = virtual_driver::run(config, device, &mut sink, &|| interrupt.load(Ordering::Relaxed));
-    Ok(Ran { succeeded: outcome.verdict == Verdict::Pass, meter })
+    Ok(Ran {
+        succeeded: outcome.verdict == Verdict::Pass,
+        meter,
+    })
 }
 
 /// Runs a plan. `done` is told how many runs are over.
@@ -242,7 +285,9 @@ pub fn sweep(
     let worker = || {
         while !interrupt.load(Ordering::Relaxed) {
             let task = next.fetch_add(1, Ordering::Relaxed);
-            let (Some(place), Some(setting)) = (ran.get(task), settings.get(task / seeds.max(1))) else { return };
+            let (Some(place), Some(setting)) = (ran.get(task), settings.get(task / seeds.max(1))) else {
+                return;
+            };
             let Some(case) = cases.get(&setting.block) else { return };
             let result = one(case, &iut, setting, (task % seeds) as u64 + 1, interrupt);
             *place.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
@@ -264,7 +309,11 @@ pub fn sweep(
             None => return Err(SweepError::Interrupted),
         }
     }
-    let rows = settings.iter().zip(all.chunks(seeds.max(1))).map(|(setting, runs)| row(setting, runs, size)).collect();
+    let rows = settings
+        .iter()
+        .zip(all.chunks(seeds.max(1)))
+        .map(|(setting, runs)| row(setting, runs, size))
+        .collect();
     Ok(Sweep {
         format: 1,
         title: plan.title.clone(),
@@ -292,7 +341,9 @@ fn row(setting: &Setting, runs: &[Ran], size: u64) -> Row {
     let (sent, delivered) = runs
         .iter()
         .filter_map(|run| run.meter.fates.get(&fragments))
-        .fold((0, 0), |(sent, delivered), (more, arrived)| (sent + more, delivered + arrived));
+        .fold((0, 0), |(sent, delivered), (more, arrived)| {
+            (sent + more, delivered + arrived)
+        });
     let fragmented = setting.oversize == "fragment";
     Row {
         network: setting.network.clone(),
@@ -307,7 +358,10 @@ fn row(setting: &Setting, runs: &[Ran], size: u64) -> Row {
         retransmitted: mean(&again).unwrap_or_default(),
         cost: mean(&cost),
         datagram_loss: share(sent.saturating_sub(delivered), sent),
-        datagram_loss_expected: setting.loss.filter(|_| fragmented).map(|p| datagram_loss(p, fragments.into())),
+        datagram_loss_expected: setting
+            .loss
+            .filter(|_| fragmented)
+            .map(|p| datagram_loss(p, fragments.into())),
         datagrams: sent,
     }
 }

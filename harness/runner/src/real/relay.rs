@@ -159,14 +159,21 @@ impl<'a> Relay<'a> {
         let listener = port::open(address, None).map_err(|source| RelayError::Socket { address, source })?;
         let address = listener.local_addr()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
-        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).map_err(io::Error::from)?;
+        epoll
+            .add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))
+            .map_err(io::Error::from)?;
         let tape = match &options.capture {
             None => None,
             Some(path) => {
-                let comment =
-                    format!("relay from {address} to {}, network {}, seed {}", options.to, options.network, options.seed);
+                let comment = format!(
+                    "relay from {address} to {}, network {}, seed {}",
+                    options.to, options.network, options.seed
+                );
                 let tape = Tape::create(path, comment, options.to);
-                Some(tape.map_err(|source| RelayError::Capture { path: path.clone(), source })?)
+                Some(tape.map_err(|source| RelayError::Capture {
+                    path: path.clone(),
+                    source,
+                })?)
             }
         };
         let mut link = Link::new(options.spec.clone(), options.seed);
@@ -205,7 +212,11 @@ impl<'a> Relay<'a> {
         for index in 0..count {
             let token = self.ready[index].data();
             for _ in 0..TURNS {
-                let received = if token == LISTENER { self.hear_clients() } else { self.hear_server(token) };
+                let received = if token == LISTENER {
+                    self.hear_clients()
+                } else {
+                    self.hear_server(token)
+                };
                 self.deliver()?;
                 if received < BATCH {
                     break;
@@ -245,26 +256,60 @@ impl<'a> Relay<'a> {
 
     fn hear_clients(&mut self) -> usize {
         let now = self.now();
-        let Self { from_clients, listener, link, conversations, options, .. } = self;
+        let Self {
+            from_clients,
+            listener,
+            link,
+            conversations,
+            options,
+            ..
+        } = self;
         from_clients.receive(listener, &mut |from, bytes| {
             let payload = Bytes::copy_from_slice(bytes);
             let facts = facts(conversations, from, fotaproof_trace::Toward::Server, bytes);
-            link.send(now, Datagram { toward: Toward::Server, src: from, dst: options.to, payload, facts });
+            link.send(
+                now,
+                Datagram {
+                    toward: Toward::Server,
+                    src: from,
+                    dst: options.to,
+                    payload,
+                    facts,
+                },
+            );
         })
     }
 
     fn hear_server(&mut self, token: u64) -> usize {
         let now = self.now();
-        let Self { from_server, ports, link, conversations, options, .. } = self;
+        let Self {
+            from_server,
+            ports,
+            link,
+            conversations,
+            options,
+            ..
+        } = self;
         let slot = usize::try_from(token).unwrap_or(usize::MAX);
         // a port that was forgotten in this very turn
-        let Some(Some(port)) = ports.get_mut(slot) else { return 0 };
+        let Some(Some(port)) = ports.get_mut(slot) else {
+            return 0;
+        };
         port.used = now;
         let outer = port.outer;
         from_server.receive(&port.socket, &mut |_, bytes| {
             let payload = Bytes::copy_from_slice(bytes);
             let facts = facts(conversations, outer, fotaproof_trace::Toward::Iut, bytes);
-            link.send(now, Datagram { toward: Toward::Iut, src: options.to, dst: outer, payload, facts });
+            link.send(
+                now,
+                Datagram {
+                    toward: Toward::Iut,
+                    src: options.to,
+                    dst: outer,
+                    payload,
+                    facts,
+                },
+            );
         })
     }
 
@@ -275,15 +320,25 @@ impl<'a> Relay<'a> {
             if let Some(tape) = &mut self.tape
                 && let Err(source) = tape.take(&event)
             {
-                return Err(RelayError::Capture { path: tape.path().to_path_buf(), source });
+                return Err(RelayError::Capture {
+                    path: tape.path().to_path_buf(),
+                    source,
+                });
             }
             match event {
-                LinkEvent::Delivered { toward: Toward::Server, src, payload, .. } => {
+                LinkEvent::Delivered {
+                    toward: Toward::Server,
+                    src,
+                    payload,
+                    ..
+                } => {
                     let Some(slot) = self.port_of(src, now) else {
                         self.unsent += 1;
                         continue;
                     };
-                    let Some(Some(port)) = self.ports.get_mut(slot) else { continue };
+                    let Some(Some(port)) = self.ports.get_mut(slot) else {
+                        continue;
+                    };
                     port.outbox.put(None, payload);
                     if port.outbox.is_full() {
                         port.outbox.flush(&port.socket);
@@ -341,7 +396,9 @@ impl<'a> Relay<'a> {
             self.ports.push(None);
             self.ports.len() - 1
         });
-        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64)).ok()?;
+        self.epoll
+            .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64))
+            .ok()?;
         self.ports[slot] = Some(Port {
             socket,
             outer,
@@ -383,7 +440,12 @@ impl<'a> Relay<'a> {
             forgotten: self.forgotten,
             toward_server: self.link.counters(Toward::Server).clone(),
             toward_iut: self.link.counters(Toward::Iut).clone(),
-            rules: self.link.rule_counts().into_iter().map(|(name, acted)| RuleCount { name, acted }).collect(),
+            rules: self
+                .link
+                .rule_counts()
+                .into_iter()
+                .map(|(name, acted)| RuleCount { name, acted })
+                .collect(),
             refused: self.refused,
             unsent: self.unsent + self.back.unsent + ports,
             in_flight: self.link.in_flight() as u64,
@@ -412,7 +474,9 @@ fn facts(
     toward: fotaproof_trace::Toward,
     payload: &[u8],
 ) -> Facts {
-    let Some(all) = conversations else { return Facts::default() };
+    let Some(all) = conversations else {
+        return Facts::default();
+    };
     if all.len() >= MAX_CONVERSATIONS && !all.contains_key(&client) {
         // only which request a response answers is lost, and only for those under way
         all.clear();

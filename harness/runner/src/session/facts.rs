@@ -101,7 +101,9 @@ impl Conversations {
         if view.code().is_request() {
             return Some(view.uri_path());
         }
-        self.answered(!by_iut, &view, &Bytes::copy_from_slice(view.token()))?.path.clone()
+        self.answered(!by_iut, &view, &Bytes::copy_from_slice(view.token()))?
+            .path
+            .clone()
     }
 }
 

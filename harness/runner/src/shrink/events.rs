@@ -168,10 +168,21 @@ impl Record {
             }
         }
         for event in &run {
-            let EventKind::Datagram(datagram) = &event.kind else { continue };
-            let entry = if datagram.toward == Toward::Server { Point::Iut } else { Point::Server };
+            let EventKind::Datagram(datagram) = &event.kind else {
+                continue;
+            };
+            let entry = if datagram.toward == Toward::Server {
+                Point::Iut
+            } else {
+                Point::Server
+            };
             if datagram.point == entry {
-                reader.entered(event.at, datagram, fates.get(&datagram.datagram).map_or(&[][..], Vec::as_slice), origin);
+                reader.entered(
+                    event.at,
+                    datagram,
+                    fates.get(&datagram.datagram).map_or(&[][..], Vec::as_slice),
+                    origin,
+                );
             } else {
                 reader.left(event.at, datagram, origin);
             }
@@ -194,7 +205,13 @@ impl Record {
             }
             for (i, event) in events.iter().enumerate().skip(first_open) {
                 let own = self.packets.get(event.packet).copied().unwrap_or_default();
-                if !self.selects.get(own).and_then(|row| row.get(*label)).copied().unwrap_or(false) {
+                if !self
+                    .selects
+                    .get(own)
+                    .and_then(|row| row.get(*label))
+                    .copied()
+                    .unwrap_or(false)
+                {
                     continue;
                 }
                 matched[i] += 1;
@@ -209,7 +226,9 @@ impl Record {
         }
         let mut rules: Vec<net::Rule> = Vec::new();
         for (event, nth) in events.iter().zip(nth) {
-            let Some(label) = self.packets.get(event.packet).and_then(|label| self.labels.get(*label)) else { continue };
+            let Some(label) = self.packets.get(event.packet).and_then(|label| self.labels.get(*label)) else {
+                continue;
+            };
             let action = match event.what {
                 What::Lost => net::Action::Drop,
                 What::Late(by) => net::Action::Delay(by),
@@ -240,7 +259,9 @@ impl Record {
     #[must_use]
     pub fn words(&self, event: &NetworkEvent) -> String {
         let label = self.packets.get(event.packet).and_then(|label| self.labels.get(*label));
-        label.map_or_else(String::new, |label| super::words::packet(label, event.transmission, event.occurrence))
+        label.map_or_else(String::new, |label| {
+            super::words::packet(label, event.transmission, event.occurrence)
+        })
     }
 }
 
@@ -262,7 +283,10 @@ impl Reader {
         let toward = datagram.toward;
         let facts = self.conversations.facts(toward, &datagram.payload);
         let transmission = match MessageView::parse(&datagram.payload) {
-            Ok(view) => count(&mut self.messages, (toward, datagram.src, datagram.dst, view.message_id())),
+            Ok(view) => count(
+                &mut self.messages,
+                (toward, datagram.src, datagram.dst, view.message_id()),
+            ),
             Err(_) => 1,
         };
         let whole = label(toward, &facts, None);
@@ -296,7 +320,13 @@ impl Reader {
         self.sent.insert(datagram.datagram, sent);
     }
 
-    fn packet(&mut self, sent: &mut Sent, fragment: Option<u16>, fates: &[&fotaproof_trace::FateOfPacket], origin: Origin<'_>) {
+    fn packet(
+        &mut self,
+        sent: &mut Sent,
+        fragment: Option<u16>,
+        fates: &[&fotaproof_trace::FateOfPacket],
+        origin: Origin<'_>,
+    ) {
         if fates.iter().any(|fate| !asked(fate, sent.at, sent.toward, origin)) {
             return;
         }
@@ -314,7 +344,11 @@ impl Reader {
         sent.first.get_or_insert(packet);
         sent.known += 1;
         for fate in fates {
-            if fate.rule.as_ref().is_some_and(|name| origin.calm.rules.iter().any(|rule| rule.name == *name)) {
+            if fate
+                .rule
+                .as_ref()
+                .is_some_and(|name| origin.calm.rules.iter().any(|rule| rule.name == *name))
+            {
                 // a rule that stays
                 continue;
             }
@@ -354,10 +388,19 @@ impl Reader {
 
     /// A datagram reached its receiver: how late it is tells the jitter.
     fn left(&mut self, at: Duration, datagram: &fotaproof_trace::Datagram, origin: Origin<'_>) {
-        let Some(sent) = self.sent.get_mut(&datagram.datagram) else { return };
-        let toward = if sent.toward == Toward::Iut { net::Toward::Iut } else { net::Toward::Server };
+        let Some(sent) = self.sent.get_mut(&datagram.datagram) else {
+            return;
+        };
+        let toward = if sent.toward == Toward::Iut {
+            net::Toward::Iut
+        } else {
+            net::Toward::Server
+        };
         if sent.late.is_none() && !sent.befell && !origin.spec.direction(toward).jitter.is_zero() {
-            sent.late = Some(at.saturating_sub(sent.at).saturating_sub(origin.calm.direction(toward).delay));
+            sent.late = Some(
+                at.saturating_sub(sent.at)
+                    .saturating_sub(origin.calm.direction(toward).delay),
+            );
         }
     }
 
@@ -377,7 +420,10 @@ impl Reader {
         }
         self.record.jitter.sort_by_key(|event| event.packet);
         let labels = &self.record.labels;
-        self.record.selects = labels.iter().map(|a| labels.iter().map(|b| a.selects(b)).collect()).collect();
+        self.record.selects = labels
+            .iter()
+            .map(|a| labels.iter().map(|b| a.selects(b)).collect())
+            .collect();
         self.record
     }
 }
@@ -388,11 +434,17 @@ fn asked(fate: &fotaproof_trace::FateOfPacket, at: Duration, toward: Toward, ori
         (Fate::Refused, ..) | (Fate::Dropped, Some("oversize" | "filtered"), _) => false,
         // of the case's head it is an event; of a step it happens again
         (Fate::Dropped, Some("blackout"), _) => {
-            let toward = if toward == Toward::Iut { net::Toward::Iut } else { net::Toward::Server };
+            let toward = if toward == Toward::Iut {
+                net::Toward::Iut
+            } else {
+                net::Toward::Server
+            };
             origin.spec.flaps.is_some()
-                || origin.spec.blackouts.iter().any(|dark| {
-                    dark.toward.is_none_or(|only| only == toward) && (dark.from..dark.to).contains(&at)
-                })
+                || origin
+                    .spec
+                    .blackouts
+                    .iter()
+                    .any(|dark| dark.toward.is_none_or(|only| only == toward) && (dark.from..dark.to).contains(&at))
         }
         // a rule that a step set is asked before those of the link
         (_, _, Some(name)) => origin.spec.rules.iter().any(|rule| rule.name == *name),
@@ -402,7 +454,11 @@ fn asked(fate: &fotaproof_trace::FateOfPacket, at: Duration, toward: Toward, ori
 
 fn label(toward: Toward, facts: &net::Facts, fragment: Option<u16>) -> Label {
     Label {
-        toward: if toward == Toward::Iut { net::Toward::Iut } else { net::Toward::Server },
+        toward: if toward == Toward::Iut {
+            net::Toward::Iut
+        } else {
+            net::Toward::Server
+        },
         kind: facts.kind.map(|kind| match kind {
             net::Kind::Con => 0,
             net::Kind::Non => 1,

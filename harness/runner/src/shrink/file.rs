@@ -25,7 +25,10 @@ pub enum FileError {
 /// When no case file can say it.
 pub fn case_file(case: &LoadedCase, link: &net::LinkSpec, comment: &str) -> Result<String, FileError> {
     let text = case.sources.text(Place::at(0, "", 0, 0));
-    if text.lines().any(|line| line.trim_start().trim_start_matches("- ").starts_with("include:")) {
+    if text
+        .lines()
+        .any(|line| line.trim_start().trim_start_matches("- ").starts_with("include:"))
+    {
         return Err(FileError::Includes);
     }
     let mut network = network_text(link)?;
@@ -34,8 +37,11 @@ pub fn case_file(case: &LoadedCase, link: &net::LinkSpec, comment: &str) -> Resu
     }
     let mut variant = String::new();
     if !case.values.is_empty() {
-        let values: Vec<String> =
-            case.values.iter().map(|(name, value)| format!("{name}: [{}]", scalar(value))).collect();
+        let values: Vec<String> = case
+            .values
+            .iter()
+            .map(|(name, value)| format!("{name}: [{}]", scalar(value)))
+            .collect();
         let _ = writeln!(variant, "for: {{{}}}", values.join(", "));
     }
     let mut out = String::new();
@@ -44,7 +50,10 @@ pub fn case_file(case: &LoadedCase, link: &net::LinkSpec, comment: &str) -> Resu
     }
     let (mut skipping, mut inserted) = (false, false);
     for line in text.lines() {
-        let key = line.split_once(':').map(|(key, _)| key).filter(|_| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let key = line
+            .split_once(':')
+            .map(|(key, _)| key)
+            .filter(|_| line.starts_with(|c: char| c.is_ascii_alphabetic()));
         match key {
             Some("network" | "for") => {
                 skipping = true;
@@ -140,9 +149,10 @@ fn network_text(link: &net::LinkSpec) -> Result<String, FileError> {
             net::Action::Duplicate { n, gap } => {
                 ("duplicate", format!("      copies: {n}\n      gap: {}\n", span(gap)))
             }
-            net::Action::Corrupt { damage: net::Damage::Bits(bits), fix_checksum: true } => {
-                ("corrupt", format!("      bits: {bits}\n"))
-            }
+            net::Action::Corrupt {
+                damage: net::Damage::Bits(bits),
+                fix_checksum: true,
+            } => ("corrupt", format!("      bits: {bits}\n")),
             net::Action::Corrupt { .. } => return Err(FileError::Link("damage to a certain byte")),
             net::Action::Truncate(length) => ("truncate", format!("      length: {length}\n")),
             net::Action::Swap => ("swap", String::new()),
@@ -158,7 +168,10 @@ fn select_text(rule: &net::Rule) -> Result<String, FileError> {
     let mut all: Vec<String> = Vec::new();
     let mut coap: Vec<String> = Vec::new();
     if let Some(toward) = select.toward {
-        all.push(format!("toward: {}", if toward == net::Toward::Iut { "iut" } else { "server" }));
+        all.push(format!(
+            "toward: {}",
+            if toward == net::Toward::Iut { "iut" } else { "server" }
+        ));
     }
     if let Some(kind) = select.kind {
         let kind = match kind {
@@ -171,14 +184,19 @@ fn select_text(rule: &net::Rule) -> Result<String, FileError> {
     }
     match select.code {
         None => {}
-        Some(net::CodeSel::Is(code @ 1..=31)) => coap.push(format!("method: {}", Method(code).to_string().to_lowercase())),
+        Some(net::CodeSel::Is(code @ 1..=31)) => {
+            coap.push(format!("method: {}", Method(code).to_string().to_lowercase()))
+        }
         Some(net::CodeSel::Is(code)) => coap.push(format!("code: {}", CodeMatch::Exact(code))),
         Some(net::CodeSel::Class(class)) => coap.push(format!("code: {class}.xx")),
         Some(net::CodeSel::Response) => coap.push("code: any".to_owned()),
         Some(net::CodeSel::Request) => return Err(FileError::Link("a rule for any request")),
     }
     if let Some(path) = &select.path {
-        coap.push(format!("path: {}", if path.is_empty() { "/".to_owned() } else { scalar(path) }));
+        coap.push(format!(
+            "path: {}",
+            if path.is_empty() { "/".to_owned() } else { scalar(path) }
+        ));
     }
     for (name, block) in [("block1", select.block1), ("block2", select.block2)] {
         let text = match block {

@@ -83,7 +83,14 @@ mod tests {
     #[test]
     fn a_run_that_fails_anyway_needs_no_event() {
         let found = smallest(100, &mut |_| Some(true));
-        assert_eq!(found, Found { events: vec![], minimal: true, tried: 1 });
+        assert_eq!(
+            found,
+            Found {
+                events: vec![],
+                minimal: true,
+                tried: 1
+            }
+        );
     }
 
     #[test]

@@ -80,7 +80,11 @@ pub(super) fn packet(label: &Label, transmission: u32, occurrence: u32) -> Strin
 
 /// `block 4` needs no article, `GET /5/0/3` does.
 fn plain(name: &str) -> String {
-    if name.starts_with("block ") { name.to_owned() } else { format!("the {name}") }
+    if name.starts_with("block ") {
+        name.to_owned()
+    } else {
+        format!("the {name}")
+    }
 }
 
 fn list(items: &[String]) -> String {
@@ -95,10 +99,17 @@ fn list(items: &[String]) -> String {
 #[must_use]
 pub(super) fn clause(events: &[(String, What)]) -> String {
     let mut parts = Vec::new();
-    let lost: Vec<String> =
-        events.iter().filter(|(_, what)| *what == What::Lost).map(|(packet, _)| packet.clone()).collect();
+    let lost: Vec<String> = events
+        .iter()
+        .filter(|(_, what)| *what == What::Lost)
+        .map(|(packet, _)| packet.clone())
+        .collect();
     if !lost.is_empty() {
-        parts.push(format!("{} {} lost", list(&lost), if lost.len() == 1 { "is" } else { "are" }));
+        parts.push(format!(
+            "{} {} lost",
+            list(&lost),
+            if lost.len() == 1 { "is" } else { "are" }
+        ));
     }
     for (packet, what) in events {
         match what {
@@ -134,8 +145,14 @@ mod tests {
 
     #[test]
     fn packets_have_the_names_that_people_give_them() {
-        let block1 = |kind, code, num| Label { block1: Some(num), ..label(kind, code) };
-        let block2 = |kind, code, num| Label { block2: Some(num), ..label(kind, code) };
+        let block1 = |kind, code, num| Label {
+            block1: Some(num),
+            ..label(kind, code)
+        };
+        let block2 = |kind, code, num| Label {
+            block2: Some(num),
+            ..label(kind, code)
+        };
         let said = [
             packet(&block1(2, 0x5f, 3), 1, 1),
             packet(&block1(0, 3, 4), 2, 1),
@@ -146,9 +163,31 @@ mod tests {
             packet(&label(2, 0), 1, 12),
             packet(&label(0, 2), 1, 1),
             packet(&label(0, 1), 2, 3),
-            packet(&Label { observe: true, ..label(0, 0x45) }, 1, 22),
-            packet(&Label { fragment: Some(1), ..block1(0, 3, 4) }, 1, 1),
-            packet(&Label { kind: None, code: None, ..label(0, 0) }, 1, 111),
+            packet(
+                &Label {
+                    observe: true,
+                    ..label(0, 0x45)
+                },
+                1,
+                22,
+            ),
+            packet(
+                &Label {
+                    fragment: Some(1),
+                    ..block1(0, 3, 4)
+                },
+                1,
+                1,
+            ),
+            packet(
+                &Label {
+                    kind: None,
+                    code: None,
+                    ..label(0, 0)
+                },
+                1,
+                111,
+            ),
         ];
         insta::assert_snapshot!(said.join("\n"), @r"
         the ACK of block 3
@@ -177,7 +216,10 @@ mod tests {
             "the ACK of block 3 and the retransmission of block 4 are lost"
         );
         let late = What::Late(Duration::from_millis(2500));
-        let twice = What::Copied { copies: 1, gap: Duration::ZERO };
+        let twice = What::Copied {
+            copies: 1,
+            gap: Duration::ZERO,
+        };
         assert_eq!(
             clause(&[(a, late), (b, What::Lost), (c, twice)]),
             "the retransmission of block 4 is lost, the ACK of block 3 is 2.500 s late and the GET /5/0/3 arrives twice"

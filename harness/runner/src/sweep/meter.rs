@@ -27,14 +27,22 @@ pub(super) struct Meter {
 impl Meter {
     /// Takes one event; only messages with a block count.
     pub(super) fn take(&mut self, event: &Event) {
-        let EventKind::Datagram(datagram) = &event.kind else { return };
-        let Ok(view) = MessageView::parse(&datagram.payload) else { return };
+        let EventKind::Datagram(datagram) = &event.kind else {
+            return;
+        };
+        let Ok(view) = MessageView::parse(&datagram.payload) else {
+            return;
+        };
         if view.block1().ok().flatten().is_none() && view.block2().ok().flatten().is_none() {
             return;
         }
         self.first.get_or_insert(event.at);
         self.last = event.at;
-        let entry = if datagram.toward == Toward::Server { Point::Iut } else { Point::Server };
+        let entry = if datagram.toward == Toward::Server {
+            Point::Iut
+        } else {
+            Point::Server
+        };
         if datagram.point != entry {
             if let Some(fragments) = self.blocks.get(&datagram.datagram)
                 && self.arrived.insert(datagram.datagram)
@@ -62,6 +70,9 @@ impl Meter {
 
     /// Fragments of most datagrams with blocks: all but the last block of an image.
     pub(super) fn fragments(&self) -> u16 {
-        self.fates.iter().max_by_key(|(fragments, (sent, _))| (*sent, **fragments)).map_or(0, |(fragments, _)| *fragments)
+        self.fates
+            .iter()
+            .max_by_key(|(fragments, (sent, _))| (*sent, **fragments))
+            .map_or(0, |(fragments, _)| *fragments)
     }
 }

@@ -41,7 +41,7 @@ pub struct Plan {
     pub oversize: Option<Many<At<Oversize>>>,
     /// Loss of each packet or fragment, both ways; that of the network if absent.
     pub loss: Option<Many<At<Probability>>>,
-    /// Runs of each combination, with the seeds 1, 2, 3, ...
+    /// Runs of each combination.
     pub seeds: At<u32>,
 }
 
@@ -55,7 +55,11 @@ const MAX_RUNS: usize = 1_000_000;
 pub fn load(name: &str, text: &str) -> Result<Plan, Vec<Problem>> {
     let sources = Sources::one(name, text);
     let root = parse(0, text).map_err(|mistake| vec![sources.problem(mistake)])?;
-    let told = |all: Vec<Mistake>| all.into_iter().map(|mistake| sources.problem(mistake)).collect::<Vec<_>>();
+    let told = |all: Vec<Mistake>| {
+        all.into_iter()
+            .map(|mistake| sources.problem(mistake))
+            .collect::<Vec<_>>()
+    };
     let plan: Plan = from_node_thorough(&root).map_err(told)?;
     let mut mistakes = Vec::new();
     for block in &plan.block.0 {
@@ -71,10 +75,18 @@ pub fn load(name: &str, text: &str) -> Result<Plan, Vec<Problem>> {
         }
     }
     if plan.seeds.value == 0 {
-        mistakes.push(Mistake::new("seeds", plan.seeds.pos.into(), "a plan without runs shows nothing"));
+        mistakes.push(Mistake::new(
+            "seeds",
+            plan.seeds.pos.into(),
+            "a plan without runs shows nothing",
+        ));
     }
     if plan.size.value.0 == 0 {
-        mistakes.push(Mistake::new("size", plan.size.pos.into(), "an image has one byte at least"));
+        mistakes.push(Mistake::new(
+            "size",
+            plan.size.pos.into(),
+            "an image has one byte at least",
+        ));
     }
     for (key, empty) in [
         ("block", plan.block.0.is_empty()),
@@ -92,7 +104,11 @@ pub fn load(name: &str, text: &str) -> Result<Plan, Vec<Problem>> {
         let message = format!("the plan has {runs} runs, more than {MAX_RUNS}");
         mistakes.push(Mistake::new("runs", plan.seeds.pos.into(), message));
     }
-    if mistakes.is_empty() { Ok(plan) } else { Err(told(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(plan)
+    } else {
+        Err(told(mistakes))
+    }
 }
 
 impl Plan {

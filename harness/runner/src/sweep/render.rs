@@ -9,7 +9,8 @@ fn percent(value: f64) -> String {
 }
 
 fn loss(row: &Row) -> String {
-    row.loss.map_or_else(|| "bursts".to_owned(), |loss| format!("{} %", percent(loss)))
+    row.loss
+        .map_or_else(|| "bursts".to_owned(), |loss| format!("{} %", percent(loss)))
 }
 
 /// For people: one line a combination.
@@ -20,7 +21,16 @@ pub fn table(sweep: &Sweep) -> String {
         sweep.title, sweep.way, sweep.size, sweep.seeds
     );
     let head = [
-        "network", "block", "mtu", "oversize", "loss", "packets", "failed %", "goodput kbit/s", "sent again kB", "lost blocks %",
+        "network",
+        "block",
+        "mtu",
+        "oversize",
+        "loss",
+        "packets",
+        "failed %",
+        "goodput kbit/s",
+        "sent again kB",
+        "lost blocks %",
         "1-(1-p)^n %",
     ];
     let mut lines: Vec<Vec<String>> = vec![head.iter().map(|word| (*word).to_owned()).collect()];
@@ -41,17 +51,32 @@ pub fn table(sweep: &Sweep) -> String {
             loss(row),
             row.fragments.to_string(),
             with(&row.failure, 100.0, 0),
-            row.goodput_bps.as_ref().map_or_else(|| "-".to_owned(), |goodput| with(goodput, 1e-3, 2)),
+            row.goodput_bps
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |goodput| with(goodput, 1e-3, 2)),
             with(&row.retransmitted, 1e-3, 1),
-            row.datagram_loss.as_ref().map_or_else(|| "-".to_owned(), |loss| with(loss, 100.0, 1)),
+            row.datagram_loss
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |loss| with(loss, 100.0, 1)),
             row.datagram_loss_expected.map_or_else(|| "-".to_owned(), percent),
         ]);
     }
     let widths: Vec<usize> = (0..head.len())
-        .map(|column| lines.iter().filter_map(|line| line.get(column)).map(|word| word.chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            lines
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|word| word.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     for line in &lines {
-        let words: Vec<String> = line.iter().zip(&widths).map(|(word, width)| format!("{word:>width$}")).collect();
+        let words: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(word, width)| format!("{word:>width$}"))
+            .collect();
         let _ = writeln!(text, "{}", words.join("  ").trim_end());
     }
     text
@@ -105,8 +130,9 @@ pub fn json(sweep: &Sweep) -> Result<String, serde_json::Error> {
 }
 
 /// Colours that people who see colours differently can tell apart (Okabe and Ito, 2008).
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c8c00"];
+const COLOURS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c8c00",
+];
 const DASHES: [&str; 4] = ["", "6 3", "2 3", "8 3 2 3"];
 
 /// Size of one of the charts.
@@ -124,9 +150,21 @@ struct Panel {
 }
 
 const PANELS: [Panel; 3] = [
-    Panel { title: "goodput of updates that did not fail, kbit/s", of: |row| row.goodput_bps, scale: 1e-3 },
-    Panel { title: "bytes sent again, kB", of: |row| Some(row.retransmitted), scale: 1e-3 },
-    Panel { title: "updates that failed, %", of: |row| Some(row.failure), scale: 100.0 },
+    Panel {
+        title: "goodput of updates that did not fail, kbit/s",
+        of: |row| row.goodput_bps,
+        scale: 1e-3,
+    },
+    Panel {
+        title: "bytes sent again, kB",
+        of: |row| Some(row.retransmitted),
+        scale: 1e-3,
+    },
+    Panel {
+        title: "updates that failed, %",
+        of: |row| Some(row.failure),
+        scale: 100.0,
+    },
 ];
 
 /// The lines of a chart: those of a network, block size, MTU and mode belong together.
@@ -135,7 +173,11 @@ fn series(sweep: &Sweep) -> Vec<(String, Vec<&Row>)> {
     let one_mode = sweep.rows.iter().all(|row| row.oversize == sweep.rows[0].oversize);
     let mut all: Vec<(String, Vec<&Row>)> = Vec::new();
     for row in &sweep.rows {
-        let packets = if row.fragments == 1 { "1 packet".to_owned() } else { format!("{} fragments", row.fragments) };
+        let packets = if row.fragments == 1 {
+            "1 packet".to_owned()
+        } else {
+            format!("{} fragments", row.fragments)
+        };
         let mut name = format!("block {}, MTU {}: {packets}", row.block, row.mtu);
         if !one_network {
             name = format!("{}, {name}", row.network);
@@ -144,7 +186,12 @@ fn series(sweep: &Sweep) -> Vec<(String, Vec<&Row>)> {
             name = format!("{name}, {}", row.oversize);
         }
         match all.last_mut() {
-            Some((_, rows)) if rows[0].block == row.block && rows[0].mtu == row.mtu && rows[0].network == row.network && rows[0].oversize == row.oversize => {
+            Some((_, rows))
+                if rows[0].block == row.block
+                    && rows[0].mtu == row.mtu
+                    && rows[0].network == row.network
+                    && rows[0].oversize == row.oversize =>
+            {
                 rows.push(row);
             }
             _ => all.push((name, vec![row])),
@@ -159,7 +206,11 @@ fn round_up(value: f64) -> f64 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|round| *round >= value * 0.999_999).unwrap_or(value)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|round| *round >= value * 0.999_999)
+        .unwrap_or(value)
 }
 
 fn escaped(text: &str) -> String {
@@ -215,7 +266,10 @@ pub fn svg(sweep: &Sweep) -> String {
 }
 
 const fn style(index: usize) -> (&'static str, &'static str) {
-    (COLOURS[index % COLOURS.len()], DASHES[(index / COLOURS.len()) % DASHES.len()])
+    (
+        COLOURS[index % COLOURS.len()],
+        DASHES[(index / COLOURS.len()) % DASHES.len()],
+    )
 }
 
 fn draw(out: &mut String, panel: &Panel, series: &[(String, Vec<&Row>)], top: f64, x_top: f64) {
@@ -228,7 +282,12 @@ fn draw(out: &mut String, panel: &Panel, series: &[(String, Vec<&Row>)], top: f6
     let y_top = round_up(highest);
     let x_of = |loss: f64| LEFT + loss / x_top * WIDTH;
     let y_of = |value: f64| top + HEIGHT - (value / y_top).clamp(0.0, 1.0) * HEIGHT;
-    let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>", top - 8.0, panel.title);
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>",
+        top - 8.0,
+        panel.title
+    );
     for step in 0..=5 {
         let value = y_top * f64::from(step) / 5.0;
         let y = y_of(value);
@@ -261,7 +320,9 @@ fn draw(out: &mut String, panel: &Panel, series: &[(String, Vec<&Row>)], top: f6
         let (colour, dash) = style(index);
         let mut points = Vec::new();
         for row in rows {
-            let (Some(estimate), Some(loss)) = ((panel.of)(row), row.loss) else { continue };
+            let (Some(estimate), Some(loss)) = ((panel.of)(row), row.loss) else {
+                continue;
+            };
             let x = x_of(loss * 100.0);
             let (low, high) = (y_of(estimate.low * panel.scale), y_of(estimate.high * panel.scale));
             let y = y_of(estimate.value * panel.scale);

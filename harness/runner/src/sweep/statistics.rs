@@ -39,11 +39,19 @@ pub fn mean(values: &[f64]) -> Option<Estimate> {
     }
     let value = values.iter().sum::<f64>() / count as f64;
     if count == 1 {
-        return Some(Estimate { value, low: value, high: value });
+        return Some(Estimate {
+            value,
+            low: value,
+            high: value,
+        });
     }
     let variance = values.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (count - 1) as f64;
     let half = student(count - 1) * (variance / count as f64).sqrt();
-    Some(Estimate { value, low: value - half, high: value + half })
+    Some(Estimate {
+        value,
+        low: value - half,
+        high: value + half,
+    })
 }
 
 /// A share, with the interval of Wilson (Journal of the American Statistical Association 22, 1927), which is right at 0
@@ -87,7 +95,15 @@ mod tests {
 
     #[test]
     fn student_is_as_in_the_tables() {
-        for (freedom, exact) in [(1, 12.706), (5, 2.571), (6, 2.447), (10, 2.228), (29, 2.045), (59, 2.001), (1000, 1.962)] {
+        for (freedom, exact) in [
+            (1, 12.706),
+            (5, 2.571),
+            (6, 2.447),
+            (10, 2.228),
+            (29, 2.045),
+            (59, 2.001),
+            (1000, 1.962),
+        ] {
             assert!(close(student(freedom), exact, 0.001), "{freedom}: {}", student(freedom));
         }
     }
@@ -95,7 +111,14 @@ mod tests {
     #[test]
     fn a_mean_and_its_interval() {
         assert_eq!(mean(&[]), None);
-        assert_eq!(mean(&[3.0]), Some(Estimate { value: 3.0, low: 3.0, high: 3.0 }));
+        assert_eq!(
+            mean(&[3.0]),
+            Some(Estimate {
+                value: 3.0,
+                low: 3.0,
+                high: 3.0
+            })
+        );
         // standard deviation 1, t(4) = 2.776
         let five = mean(&[1.0, 1.5, 2.0, 2.5, 3.0]).unwrap();
         assert!(close(five.value, 2.0, 1e-9) && close(five.high - 2.0, 2.776_445 * 0.790_569 / 5_f64.sqrt(), 1e-4));
@@ -106,7 +129,10 @@ mod tests {
         assert_eq!(share(0, 0), None);
         // an example of the literature: 81 of 263
         let wilson = share(81, 263).unwrap();
-        assert!(close(wilson.low, 0.2553, 1e-3) && close(wilson.high, 0.3662, 1e-3), "{wilson:?}");
+        assert!(
+            close(wilson.low, 0.2553, 1e-3) && close(wilson.high, 0.3662, 1e-3),
+            "{wilson:?}"
+        );
         let none = share(0, 60).unwrap();
         assert!(none.low.abs() < 1e-12 && close(none.high, 0.0602, 1e-3), "{none:?}");
         assert!(share(60, 60).unwrap().high > 0.999);

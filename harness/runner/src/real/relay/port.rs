@@ -47,8 +47,11 @@ impl Inbox {
 
     /// Takes what waits, at most [`BATCH`] datagrams. None waits: 0.
     pub(super) fn receive(&mut self, socket: &UdpSocket, each: &mut dyn FnMut(SocketAddr, &[u8])) -> usize {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.room.chunks_exact_mut(ROOM).map(|room| [IoSliceMut::new(room)]).collect();
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
+            .room
+            .chunks_exact_mut(ROOM)
+            .map(|room| [IoSliceMut::new(room)])
+            .collect();
         let fd = socket.as_raw_fd();
         // an error is that of an earlier datagram (ICMP: the port is closed), or means that nothing waits
         let Ok(received) = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) else {
@@ -103,8 +106,11 @@ impl Outbox {
     /// Sends all that waits.
     pub(super) fn flush(&mut self, socket: &UdpSocket) {
         let slices: Vec<[IoSlice<'_>; 1]> = self.waiting.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
-        let addresses: Vec<Option<SockaddrStorage>> =
-            self.waiting.iter().map(|(to, _)| to.map(SockaddrStorage::from)).collect();
+        let addresses: Vec<Option<SockaddrStorage>> = self
+            .waiting
+            .iter()
+            .map(|(to, _)| to.map(SockaddrStorage::from))
+            .collect();
         let mut done = 0;
         let mut again = true;
         while done < slices.len() {

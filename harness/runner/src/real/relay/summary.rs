@@ -90,13 +90,19 @@ impl Summary {
         );
         let lost = self.lost();
         let _ = write!(line, "  {} lost", lost.values().sum::<u64>());
-        let reasons: Vec<String> =
-            lost.iter().map(|(reason, count)| format!("{} {count}", format!("{reason:?}").to_lowercase())).collect();
+        let reasons: Vec<String> = lost
+            .iter()
+            .map(|(reason, count)| format!("{} {count}", format!("{reason:?}").to_lowercase()))
+            .collect();
         if !reasons.is_empty() {
             let _ = write!(line, " ({})", reasons.join(", "));
         }
-        let rules: Vec<String> =
-            self.rules.iter().filter(|rule| rule.acted > 0).map(|rule| format!("{} {}", rule.name, rule.acted)).collect();
+        let rules: Vec<String> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.acted > 0)
+            .map(|rule| format!("{} {}", rule.name, rule.acted))
+            .collect();
         if !rules.is_empty() {
             let _ = write!(line, "  rules: {}", rules.join(", "));
         }

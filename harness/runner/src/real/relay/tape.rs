@@ -26,7 +26,9 @@ impl Tape {
     #[expect(clippy::disallowed_methods, reason = "a capture from the field has the wall's clock")]
     pub(super) fn create(path: &Path, comment: String, to: SocketAddr) -> io::Result<Self> {
         let file = File::create(path)?;
-        let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         let info = CaptureInfo {
             comment,
             application: format!("fotaproof relay {}", env!("CARGO_PKG_VERSION")),
@@ -50,7 +52,17 @@ impl Tape {
 
     pub(super) fn take(&mut self, event: &net::LinkEvent) -> io::Result<()> {
         let (at, kind) = match event {
-            net::LinkEvent::Packet { at, point, toward, packet, datagram, fragment, bytes, altered, .. } => {
+            net::LinkEvent::Packet {
+                at,
+                point,
+                toward,
+                packet,
+                datagram,
+                fragment,
+                bytes,
+                altered,
+                ..
+            } => {
                 self.packets += 1;
                 let packet = Packet {
                     point: match point {
@@ -70,7 +82,14 @@ impl Tape {
                 };
                 (*at, EventKind::Packet(packet))
             }
-            net::LinkEvent::Fate { at, packet, datagram, rule, fate, draw } => {
+            net::LinkEvent::Fate {
+                at,
+                packet,
+                datagram,
+                rule,
+                fate,
+                draw,
+            } => {
                 let (fate, reason, delay) = fate_words(fate);
                 let fate = FateOfPacket {
                     // a comment stands on its packet, which knows the direction
@@ -88,7 +107,9 @@ impl Tape {
             net::LinkEvent::Delivered { .. } | net::LinkEvent::Refused { .. } => return Ok(()),
         };
         self.no += 1;
-        self.writer.on_event(&Event { no: self.no, at, kind }).map_err(io::Error::other)
+        self.writer
+            .on_event(&Event { no: self.no, at, kind })
+            .map_err(io::Error::other)
     }
 
     /// Writes what waits.
@@ -97,4 +118,3 @@ impl Tape {
         Ok(self.packets)
     }
 }
-

@@ -19,7 +19,10 @@ struct Bench {
     server: UdpSocket,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the relay is tested with real sockets and a thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the relay is tested with real sockets and a thread"
+)]
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     // far longer than anything takes: a test that fails must end
@@ -32,7 +35,10 @@ impl Bench {
         Self::with(spec, None)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the relay is tested with real sockets and a thread")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the relay is tested with real sockets and a thread"
+    )]
     fn with(spec: LinkSpec, capture: Option<std::path::PathBuf>) -> Self {
         let server = socket();
         let options = RelayOptions {
@@ -120,29 +126,48 @@ fn bursts_arrive_whole_and_in_order_and_large_datagrams_are_fragments() {
     assert_eq!(bench.at_server().0, large);
     let summary = bench.end();
     // 1000 packets of the small ones, three fragments of the large one at MTU 1280
-    assert_eq!((summary.toward_server.datagrams, summary.toward_server.packets), (1001, 1003));
+    assert_eq!(
+        (summary.toward_server.datagrams, summary.toward_server.packets),
+        (1001, 1003)
+    );
     assert_eq!(summary.toward_server.fragments, 3);
-    assert!(summary.line().contains("1001 + 0 datagrams  1003 packets  3 fragments  0 lost"), "{}", summary.line());
+    assert!(
+        summary
+            .line()
+            .contains("1001 + 0 datagrams  1003 packets  3 fragments  0 lost"),
+        "{}",
+        summary.line()
+    );
 }
 
 #[test]
 fn a_closed_server_stops_nothing() {
     let bench = Bench::new(LinkSpec::perfect());
-    let Bench { stop, thread, relay, server } = bench;
+    let Bench {
+        stop,
+        thread,
+        relay,
+        server,
+    } = bench;
     let address = server.local_addr().unwrap();
     drop(server);
     let client = socket();
     for _ in 0..20 {
         client.send_to(b"nobody is there", relay).unwrap();
     }
-    #[expect(clippy::disallowed_methods, reason = "the relay is tested with real sockets and a thread")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the relay is tested with real sockets and a thread"
+    )]
     let server = UdpSocket::bind(address).unwrap();
     server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut buffer = [0; 64];
     // the error of an earlier datagram may cost another one, never all
     let arrived = (0..100).any(|_| {
         client.send_to(b"now it is", relay).unwrap();
-        server.recv_from(&mut buffer).is_ok_and(|(length, _)| &buffer[..length] == b"now it is")
+        server
+            .recv_from(&mut buffer)
+            .is_ok_and(|(length, _)| &buffer[..length] == b"now it is")
     });
     assert!(arrived);
     stop.store(true, Ordering::Relaxed);
@@ -176,14 +201,24 @@ fn rules_see_coap_and_are_counted_by_name() {
     let arrived: Vec<u8> = (0..5).map(|_| bench.at_server().0[6] >> 4).collect();
     assert_eq!(arrived, [0, 1, 2, 4, 3]);
     let summary = bench.end();
-    assert_eq!((summary.rules[0].name.as_str(), summary.rules[0].acted), ("block 3 is lost", 1));
-    assert!(summary.line().ends_with("1 lost (rule 1)  rules: block 3 is lost 1"), "{}", summary.line());
+    assert_eq!(
+        (summary.rules[0].name.as_str(), summary.rules[0].acted),
+        ("block 3 is lost", 1)
+    );
+    assert!(
+        summary.line().ends_with("1 lost (rule 1)  rules: block 3 is lost 1"),
+        "{}",
+        summary.line()
+    );
 }
 
 #[test]
 fn delay_is_never_shorter_than_the_network_says() {
     let delay = Duration::from_millis(30);
-    let direction = DirectionSpec { delay, ..DirectionSpec::default() };
+    let direction = DirectionSpec {
+        delay,
+        ..DirectionSpec::default()
+    };
     let bench = Bench::new(LinkSpec {
         toward_iut: direction.clone(),
         toward_server: direction,
@@ -204,8 +239,14 @@ fn delay_is_never_shorter_than_the_network_says() {
 #[test]
 fn the_same_seed_loses_the_same_datagrams() {
     let lost = || {
-        let direction = DirectionSpec { loss: Loss::Bernoulli(0.5), ..DirectionSpec::default() };
-        let bench = Bench::new(LinkSpec { toward_server: direction, ..LinkSpec::perfect() });
+        let direction = DirectionSpec {
+            loss: Loss::Bernoulli(0.5),
+            ..DirectionSpec::default()
+        };
+        let bench = Bench::new(LinkSpec {
+            toward_server: direction,
+            ..LinkSpec::perfect()
+        });
         let client = socket();
         for n in 0..60_u8 {
             client.send_to(&[n], bench.relay).unwrap();
@@ -234,7 +275,10 @@ fn the_same_seed_loses_the_same_datagrams() {
 fn a_nat_that_rebinds_gives_the_client_another_port_and_the_old_one_is_dead() {
     let idle = Duration::from_millis(200);
     let bench = Bench::new(LinkSpec {
-        nat: Some(Nat { idle: Some(idle), ..Nat::default() }),
+        nat: Some(Nat {
+            idle: Some(idle),
+            ..Nat::default()
+        }),
         ..LinkSpec::perfect()
     });
     let client = socket();
@@ -252,7 +296,10 @@ fn a_nat_that_rebinds_gives_the_client_another_port_and_the_old_one_is_dead() {
     assert_eq!(receive(&client).0, b"to the new");
     let summary = bench.end();
     assert_eq!(summary.clients, 2);
-    assert_eq!(summary.toward_iut.dropped.get(&fotaproof_net::DropReason::Nat), Some(&1));
+    assert_eq!(
+        summary.toward_iut.dropped.get(&fotaproof_net::DropReason::Nat),
+        Some(&1)
+    );
 }
 
 #[test]
@@ -260,7 +307,13 @@ fn the_capture_holds_both_ends_and_says_what_was_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.pcapng");
     let rule = Rule::new("the first is lost", Select::default(), Action::Drop).times(1);
-    let bench = Bench::with(LinkSpec { rules: vec![rule], ..LinkSpec::perfect() }, Some(path.clone()));
+    let bench = Bench::with(
+        LinkSpec {
+            rules: vec![rule],
+            ..LinkSpec::perfect()
+        },
+        Some(path.clone()),
+    );
     let client = socket();
     client.send_to(&block(0, 1), bench.relay).unwrap();
     client.send_to(&block(1, 2), bench.relay).unwrap();
@@ -290,5 +343,9 @@ fn a_taken_port_is_named() {
         capture: None,
     };
     let error = run(&options, &AtomicBool::new(true), &mut |_| {}).unwrap_err();
-    assert!(error.to_string().starts_with(&format!("the port {} cannot be opened: ", options.listen)));
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("the port {} cannot be opened: ", options.listen))
+    );
 }
