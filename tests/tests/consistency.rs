@@ -114,7 +114,10 @@ fn every_file_of_the_library_is_valid() {
         {
             continue;
         }
-        if file.strip_prefix(testcases()).is_ok_and(|path| path.starts_with("sweeps")) {
+        if file
+            .strip_prefix(testcases())
+            .is_ok_and(|path| path.starts_with("sweeps"))
+        {
             let text = std::fs::read_to_string(file).expect("a plan");
             if let Err(problems) = fotaproof_runner::sweep::load(&file.display().to_string(), &text) {
                 panic!("{}", render_all(&problems, Style::Plain));

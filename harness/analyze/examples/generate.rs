@@ -47,14 +47,24 @@ fn main() -> io::Result<()> {
     let answer_after = Duration::from_micros(20);
     for exchange in 0..exchanges {
         for flow in 0..flows {
-            let at = Duration::from_secs(1_700_000_000) + step * u32::try_from(exchange * flows + flow).unwrap_or(u32::MAX);
-            let device = SocketAddrV4::new(Ipv4Addr::from(0x0a00_0002 + flow as u32), 40_000 + (flow % 20_000) as u16);
+            let at =
+                Duration::from_secs(1_700_000_000) + step * u32::try_from(exchange * flows + flow).unwrap_or(u32::MAX);
+            let device = SocketAddrV4::new(
+                Ipv4Addr::from(0x0a00_0002 + flow as u32),
+                40_000 + (flow % 20_000) as u16,
+            );
             let id = (exchange + flow) as u16;
             let token = (flow as u32).to_be_bytes();
             if exchange == 0 {
                 let name = format!("ep=device-{flow}");
                 let queries: [&[u8]; 3] = [name.as_bytes(), b"lt=300", b"lwm2m=1.1"];
-                let options = [(11, &b"rd"[..]), (12, &[40]), (15, queries[0]), (15, queries[1]), (15, queries[2])];
+                let options = [
+                    (11, &b"rd"[..]),
+                    (12, &[40]),
+                    (15, queries[0]),
+                    (15, queries[1]),
+                    (15, queries[2]),
+                ];
                 let register = synth::coap(0, 2, id, &token, &options, LINKS);
                 write(at, &synth::udp(device, server, &register))?;
                 let location = flow.to_string();
@@ -65,7 +75,10 @@ fn main() -> io::Result<()> {
             let more = exchange + 1 < exchanges;
             let value = block(exchange as u32 - 1, more);
             let options: [(u16, &[u8]); 5] = [(11, b"5"), (11, b"0"), (11, b"0"), (12, &[42]), (27, &value)];
-            write(at, &synth::udp(server, device, &synth::coap(0, 3, id, &token, &options, &body)))?;
+            write(
+                at,
+                &synth::udp(server, device, &synth::coap(0, 3, id, &token, &options, &body)),
+            )?;
             let code = if more { 0x5f } else { 0x44 };
             let answer = synth::coap(2, code, id, &token, &[(27, &value)], b"");
             write(at + answer_after, &synth::udp(device, server, &answer))?;

@@ -17,11 +17,21 @@ fn main() -> io::Result<()> {
             let report = analyze(&path, File::open(&path)?, Options::default());
             best = best.min(begun.elapsed().as_secs_f64());
             datagrams = report.counts.coap;
-            assert!(report.devices.iter().all(|device| device.findings.is_empty()), "{:?}", report.devices[0].findings);
+            assert!(
+                report.devices.iter().all(|device| device.findings.is_empty()),
+                "{:?}",
+                report.devices[0].findings
+            );
         }
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-        println!("{path}: {datagrams} datagrams in {best:.3} s: {:.2} M/s; {peak}", datagrams as f64 / best / 1e6);
+        let peak = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap_or_default();
+        println!(
+            "{path}: {datagrams} datagrams in {best:.3} s: {:.2} M/s; {peak}",
+            datagrams as f64 / best / 1e6
+        );
     }
     Ok(())
 }

@@ -157,7 +157,11 @@ impl Analyzer {
                 self.on_iut(frame.number, &event);
             }
         }
-        if self.judged_at.as_ref().is_some_and(|(index, _)| *index != frame.interface) {
+        if self
+            .judged_at
+            .as_ref()
+            .is_some_and(|(index, _)| *index != frame.interface)
+        {
             self.counts.other_interfaces += 1;
             return;
         }
@@ -335,7 +339,9 @@ impl Analyzer {
         let mut batch = core::mem::take(&mut self.batch);
         let mut touched = core::mem::take(&mut self.touched);
         for device in touched.drain(..) {
-            let Some(chain) = self.chains.get_mut(device as usize) else { continue };
+            let Some(chain) = self.chains.get_mut(device as usize) else {
+                continue;
+            };
             let mut at = core::mem::replace(chain, (END, END)).0;
             while let Some(queued) = batch.get(at as usize) {
                 self.take(queued);
@@ -445,7 +451,11 @@ impl Analyzer {
         self.flush();
         let sends = self.sender_is_device(message, carried);
         let Some(sends) = sends else { return (NOBODY, None) };
-        let (address, peer) = if sends { (carried.src, carried.dst) } else { (carried.dst, carried.src) };
+        let (address, peer) = if sends {
+            (carried.src, carried.dst)
+        } else {
+            (carried.dst, carried.src)
+        };
         let found = self.find(device, address, peer, message, sends);
         let Some(found) = found else {
             self.counts.beyond_limit += 1;
@@ -492,16 +502,28 @@ impl Analyzer {
         message: &Message<'_>,
         sends: bool,
     ) -> Option<u32> {
-        let name = (sends && message.target == Target::Register).then(|| endpoint(message)).flatten();
+        let name = (sends && message.target == Target::Register)
+            .then(|| endpoint(message))
+            .flatten();
         if let Some(name) = name {
             if let Some(known) = self.by_name.get(&name) {
                 return Some(*known);
             }
             // One that was followed by its address until now gets its name.
-            let anonymous = |index: u32| self.devices.get(index as usize).is_some_and(|device| !device.registered);
+            let anonymous = |index: u32| {
+                self.devices
+                    .get(index as usize)
+                    .is_some_and(|device| !device.registered)
+            };
             let same = Some(current)
                 .filter(|index| *index != NOBODY && anonymous(*index))
-                .or_else(|| self.by_address.get(&address.ip()).copied().flatten().filter(|index| anonymous(*index)));
+                .or_else(|| {
+                    self.by_address
+                        .get(&address.ip())
+                        .copied()
+                        .flatten()
+                        .filter(|index| anonymous(*index))
+                });
             let index = match same {
                 Some(index) => index,
                 None => self.create(name.clone())?,
@@ -561,8 +583,15 @@ impl Analyzer {
 
     fn on_segment(&mut self, number: u64, air: u32, segment: &Segment<'_>) {
         let has = |port: u16| segment.src.port() == port || segment.dst.port() == port;
-        let ends = if segment.src <= segment.dst { (segment.src, segment.dst) } else { (segment.dst, segment.src) };
-        let known = self.flows.get(&ends).and_then(|index| self.flow_list.get(*index as usize));
+        let ends = if segment.src <= segment.dst {
+            (segment.src, segment.dst)
+        } else {
+            (segment.dst, segment.src)
+        };
+        let known = self
+            .flows
+            .get(&ends)
+            .and_then(|index| self.flow_list.get(*index as usize));
         let coap = has(COAP)
             || self.options.ports.iter().any(|port| has(*port))
             || known.is_some_and(|flow| flow.kind == Kind::Coap)
@@ -583,7 +612,14 @@ impl Analyzer {
             self.counts.coap_tcp += 1;
             let message = Message::of_tcp(frame);
             // The bytes of a segment count once, with its first message.
-            self.on_tcp_message(index, number, core::mem::take(&mut air), frame.bytes().len(), segment, &message);
+            self.on_tcp_message(
+                index,
+                number,
+                core::mem::take(&mut air),
+                frame.bytes().len(),
+                segment,
+                &message,
+            );
         });
         self.streams = streams;
     }
@@ -707,16 +743,31 @@ impl Analyzer {
                 notes.push(text.replace("{}", &count.to_string()));
             }
         };
-        note(counts.incomplete, "{} fragmented datagrams are not whole: fragments are missing or overlap");
-        note(counts.unreadable, "{} frames cannot be read: cut when they were captured, or with lengths that lie");
-        note(counts.undecided, "{} messages before anything told which end is the device");
+        note(
+            counts.incomplete,
+            "{} fragmented datagrams are not whole: fragments are missing or overlap",
+        );
+        note(
+            counts.unreadable,
+            "{} frames cannot be read: cut when they were captured, or with lengths that lie",
+        );
+        note(
+            counts.undecided,
+            "{} messages before anything told which end is the device",
+        );
         note(
             counts.beyond_limit,
             "{} datagrams of endpoints beyond those that are followed are not judged",
         );
-        note(self.streams.holes, "{} times bytes of a TCP stream are not in the capture");
+        note(
+            self.streams.holes,
+            "{} times bytes of a TCP stream are not in the capture",
+        );
         note(self.streams.broken, "{} TCP streams cannot be read on as CoAP");
-        note(self.streams.beyond, "{} TCP segments of streams beyond those that are followed");
+        note(
+            self.streams.beyond,
+            "{} TCP segments of streams beyond those that are followed",
+        );
         if counts.dtls > 0 {
             let secrets = if parser.has_secrets() {
                 "the capture holds secrets, but they are not used here yet"

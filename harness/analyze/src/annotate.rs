@@ -53,7 +53,11 @@ fn comments(report: &CaptureReport) -> BTreeMap<u64, Vec<String>> {
                     let text = if index == 0 {
                         text.clone()
                     } else {
-                        format!("see packet {}: {}", finding.packets.last().unwrap_or(packet), finding.check)
+                        format!(
+                            "see packet {}: {}",
+                            finding.packets.last().unwrap_or(packet),
+                            finding.check
+                        )
                     };
                     on.push(text);
                 }

@@ -91,7 +91,11 @@ pub struct Frame {
 
 enum Format {
     Unknown,
-    Pcap { parser: PcapParser, link: u32, swapped: bool },
+    Pcap {
+        parser: PcapParser,
+        link: u32,
+        swapped: bool,
+    },
     PcapNg(PcapNgParser),
 }
 
@@ -379,7 +383,10 @@ impl CaptureParser {
             DECRYPTION_SECRETS => self.secrets = true,
             _ => {}
         }
-        if !matches!(peeked.kind, SECTION_HEADER | INTERFACE_DESCRIPTION | ENHANCED_PACKET | 2 | 3) {
+        if !matches!(
+            peeked.kind,
+            SECTION_HEADER | INTERFACE_DESCRIPTION | ENHANCED_PACKET | 2 | 3
+        ) {
             // Of no use here; its length was looked at.
             let rest = self.buffer.len() - peeked.length;
             self.advance(rest);
@@ -448,7 +455,10 @@ impl PeekedBlock {
         let Some((head, rest)) = bytes.split_first_chunk::<8>() else {
             return Ok(None);
         };
-        let (kind, length) = ([head[0], head[1], head[2], head[3]], [head[4], head[5], head[6], head[7]]);
+        let (kind, length) = (
+            [head[0], head[1], head[2], head[3]],
+            [head[4], head[5], head[6], head[7]],
+        );
         let little = if kind == [0x0a, 0x0d, 0x0d, 0x0a] {
             // The byte order of a section stands behind its length.
             let Some(magic) = rest.first_chunk::<4>() else {

@@ -284,14 +284,20 @@ impl Device {
         let body = message.block1.is_some() || (is_package(message.target) && matches!(message.code, Code::PUT));
         if body && matches!(message.code, Code::PUT | Code::POST | Code::FETCH | Code::IPATCH) {
             let way = if seen.from_device { Way::Upload } else { Way::Push };
-            transfer = self.body(way, message.uri, message.block1, message.payload.len(), seen, || message.path());
+            transfer = self.body(way, message.uri, message.block1, message.payload.len(), seen, || {
+                message.path()
+            });
             if let Some(transfer) = transfer.and_then(|index| self.transfers.get_mut(index)) {
                 transfer.announce(message.size);
                 transfer.on_air(u64::from(seen.air));
             }
         } else if message.code == Code::GET {
             let way = if seen.from_device { Way::Pull } else { Way::Read };
-            transfer = self.active.iter().find(|(of, uri, _)| *of == way && *uri == message.uri).map(|active| active.2);
+            transfer = self
+                .active
+                .iter()
+                .find(|(of, uri, _)| *of == way && *uri == message.uri)
+                .map(|active| active.2);
             if let Some(transfer) = transfer.and_then(|index| self.transfers.get_mut(index)) {
                 transfer.on_air(u64::from(seen.air));
             }
@@ -382,7 +388,10 @@ impl Device {
         path: impl Fn() -> String,
     ) -> Option<usize> {
         let first = block.is_none_or(|block| block.num == 0);
-        let found = self.active.iter().position(|(of, known, _)| *of == way && *known == uri);
+        let found = self
+            .active
+            .iter()
+            .position(|(of, known, _)| *of == way && *known == uri);
         let over = |index: usize| self.transfers.get(index).is_none_or(Transfer::is_over);
         let index = match found.map(|at| (at, self.active[at].2)) {
             Some((_, index)) if !(over(index) && first) => index,
@@ -395,7 +404,8 @@ impl Device {
                     self.transfers_dropped += 1;
                     return None;
                 }
-                self.transfers.push(Transfer::new(way, path(), seen.at, seen.packet, self.generation));
+                self.transfers
+                    .push(Transfer::new(way, path(), seen.at, seen.packet, self.generation));
                 if self.active.len() >= ACTIVE {
                     self.active.remove(0);
                 }
@@ -415,14 +425,25 @@ impl Device {
             }
             Step::Plain => {}
             Step::Restarted => {
-                self.tell(seen.at, seen.packet, format!("{} of {path} begins again from the first block", word(way)));
+                self.tell(
+                    seen.at,
+                    seen.packet,
+                    format!("{} of {path} begins again from the first block", word(way)),
+                );
             }
             Step::Resumed => {
-                self.tell(seen.at, seen.packet, format!("{} of {path} goes on with block {at_block}", word(way)));
+                self.tell(
+                    seen.at,
+                    seen.packet,
+                    format!("{} of {path} goes on with block {at_block}", word(way)),
+                );
             }
             Step::Gap => {
                 self.judged.gaps += 1;
-                let text = format!("{} of {path} jumps to block {at_block}: what is before it is not in the capture", word(way));
+                let text = format!(
+                    "{} of {path} jumps to block {at_block}: what is before it is not in the capture",
+                    word(way)
+                );
                 self.tell(seen.at, seen.packet, text);
             }
         }
@@ -465,9 +486,7 @@ impl Device {
             self.by_id(message, seen)
         } else {
             self.recent.iter().rposition(|recent| {
-                recent.token == message.token
-                    && recent.seen.from_device != seen.from_device
-                    && recent.code.is_request()
+                recent.token == message.token && recent.seen.from_device != seen.from_device && recent.code.is_request()
             })
         };
         self.judged.blocks += u64::from(seen.from_device && message.block1.or(message.block2).is_some());
@@ -534,13 +553,24 @@ impl Device {
         {
             self.firmware.execute_answered(request.seen.packet, message.code);
             if message.code.is_error() {
-                self.tell(seen.at, seen.packet, format!("Execute {path} refused: {}", message.code));
+                self.tell(
+                    seen.at,
+                    seen.packet,
+                    format!("Execute {path} refused: {}", message.code),
+                );
             }
         }
-        if seen.from_device && message.code == Code::CONTENT && message.block2.is_none_or(|block| block.num == 0 && !block.more) {
+        if seen.from_device
+            && message.code == Code::CONTENT
+            && message.block2.is_none_or(|block| block.num == 0 && !block.more)
+        {
             match (request.code, request.target) {
                 (Code::GET, Target::Lw(path)) => {
-                    let by = if message.observe.is_some() { "notification" } else { "read" };
+                    let by = if message.observe.is_some() {
+                        "notification"
+                    } else {
+                        "read"
+                    };
                     self.values(&path, message, by, seen);
                 }
                 (Code::FETCH, Target::Root) => self.values(&LwPath::ROOT, message, "composite", seen),
@@ -550,16 +580,29 @@ impl Device {
     }
 
     fn transfer_answered(&mut self, at: usize, message: &Message<'_>, seen: &Seen) {
-        let Some(transfer) = self.transfers.get_mut(at) else { return };
+        let Some(transfer) = self.transfers.get_mut(at) else {
+            return;
+        };
         let was_over = transfer.is_over();
         transfer.answered(message.code, seen.at, seen.packet);
         if was_over || !transfer.is_over() || !transfer.is_shown() {
             return;
         }
         let text = if message.code.is_error() {
-            format!("{} of {} refused: {} {}", word(transfer.way), transfer.path, message.code, message.code.name())
+            format!(
+                "{} of {} refused: {} {}",
+                word(transfer.way),
+                transfer.path,
+                message.code,
+                message.code.name()
+            )
         } else {
-            format!("{} of {} ends after {} bytes", word(transfer.way), transfer.path, transfer.bytes())
+            format!(
+                "{} of {} ends after {} bytes",
+                word(transfer.way),
+                transfer.path,
+                transfer.bytes()
+            )
         };
         self.tell(seen.at, seen.packet, text);
     }
@@ -578,10 +621,14 @@ impl Device {
         }
         let path = self.path_of(request);
         let fresh = request.transfer.is_none();
-        let Some(at) = self.body(way, request.uri, message.block2, message.payload.len(), seen, || path.clone()) else {
+        let Some(at) = self.body(way, request.uri, message.block2, message.payload.len(), seen, || {
+            path.clone()
+        }) else {
             return;
         };
-        let Some(transfer) = self.transfers.get_mut(at) else { return };
+        let Some(transfer) = self.transfers.get_mut(at) else {
+            return;
+        };
         transfer.announce(message.size);
         if fresh {
             transfer.on_air(u64::from(request.seen.air) * u64::from(request.copies) + u64::from(seen.air));
@@ -602,7 +649,10 @@ impl Device {
             Target::Lw(path) => path.to_string(),
             Target::Root => "/".to_owned(),
             Target::Register => "/rd".to_owned(),
-            _ => self.firmware.path_of(request.uri).unwrap_or_else(|| "a file".to_owned()),
+            _ => self
+                .firmware
+                .path_of(request.uri)
+                .unwrap_or_else(|| "a file".to_owned()),
         }
     }
 
@@ -648,14 +698,25 @@ impl Device {
             self.versions = Versions::of(version);
         }
         for link in request.objects.iter().flatten() {
-            let version = link.attribute("ver").and_then(|version| version.trim_matches('"').parse().ok());
-            let object = link.target.trim_start_matches('/').split('/').next().and_then(|id| id.parse().ok());
+            let version = link
+                .attribute("ver")
+                .and_then(|version| version.trim_matches('"').parse().ok());
+            let object = link
+                .target
+                .trim_start_matches('/')
+                .split('/')
+                .next()
+                .and_then(|id| id.parse().ok());
             if let (Some(object), Some(version)) = (object, version) {
                 self.versions.announced.insert(object, version);
             }
         }
-        let lifetime = request.lifetime.map_or_else(String::new, |lifetime| format!(", lifetime {lifetime} s"));
-        let version = request.lwm2m.map_or_else(String::new, |version| format!(" with LwM2M {version}"));
+        let lifetime = request
+            .lifetime
+            .map_or_else(String::new, |lifetime| format!(", lifetime {lifetime} s"));
+        let version = request
+            .lwm2m
+            .map_or_else(String::new, |version| format!(" with LwM2M {version}"));
         format!("{version}{lifetime}")
     }
 
@@ -668,7 +729,11 @@ impl Device {
         };
         let path = *path;
         self.judged.notifications += 1;
-        let by = if path == LwPath::ROOT { "composite" } else { "notification" };
+        let by = if path == LwPath::ROOT {
+            "composite"
+        } else {
+            "notification"
+        };
         self.values(&path, message, by, seen);
     }
 
@@ -677,7 +742,9 @@ impl Device {
             return;
         }
         let format = message.content_format.unwrap_or_default();
-        let told = self.firmware.values(base, format, message.payload, &self.versions, by, seen.at, seen.packet);
+        let told = self
+            .firmware
+            .values(base, format, message.payload, &self.versions, by, seen.at, seen.packet);
         self.judged.states += u64::from(told.state.is_some());
         self.judged.results += u64::from(told.result.is_some());
         if !told.changed {
@@ -717,7 +784,10 @@ impl Device {
             timeline.push(TimelineEntry {
                 at: timeline.last().map_or(0.0, |entry| entry.at),
                 packet: 0,
-                text: format!("{} further pieces of bodies beyond the {TRANSFERS} that are followed", self.transfers_dropped),
+                text: format!(
+                    "{} further pieces of bodies beyond the {TRANSFERS} that are followed",
+                    self.transfers_dropped
+                ),
             });
         }
         DeviceReport {
@@ -738,7 +808,12 @@ impl Device {
             findings: self.findings.iter().map(verdict::finding).collect(),
             checks,
             firmware: self.firmware.report(),
-            transfers: self.transfers.iter().filter(|transfer| transfer.is_shown()).map(Transfer::report).collect(),
+            transfers: self
+                .transfers
+                .iter()
+                .filter(|transfer| transfer.is_shown())
+                .map(Transfer::report)
+                .collect(),
             traffic,
             timeline,
             timeline_dropped: self.timeline_dropped,

@@ -86,19 +86,32 @@ pub fn captures(a: &CaptureReport, b: &CaptureReport, thresholds: &Thresholds) -
     let mut changes = Vec::new();
     let broken = |capture: &CaptureReport| {
         let broken = capture.broken.as_ref();
-        broken.map_or_else(|| "read to its end".to_owned(), |broken| format!("broken at byte {}: {}", broken.offset, broken.reason))
+        broken.map_or_else(
+            || "read to its end".to_owned(),
+            |broken| format!("broken at byte {}: {}", broken.offset, broken.reason),
+        )
     };
     if a.broken.is_some() != b.broken.is_some() {
         changes.push(change("the capture", broken(a), broken(b), b.broken.is_some()));
     }
     for (index, device) in a.devices.iter().enumerate() {
         if !paired.iter().any(|(at, _)| *at == index) {
-            changes.push(change(&format!("device {}", device.endpoint), "there".into(), "not there".into(), true));
+            changes.push(change(
+                &format!("device {}", device.endpoint),
+                "there".into(),
+                "not there".into(),
+                true,
+            ));
         }
     }
     for (index, device) in b.devices.iter().enumerate() {
         if !paired.iter().any(|(_, at)| *at == index) {
-            changes.push(change(&format!("device {}", device.endpoint), "not there".into(), "there".into(), false));
+            changes.push(change(
+                &format!("device {}", device.endpoint),
+                "not there".into(),
+                "there".into(),
+                false,
+            ));
         }
     }
     let devices = paired
@@ -134,25 +147,42 @@ fn device(a: &DeviceReport, b: &DeviceReport, thresholds: &Thresholds) -> Vec<Ch
     let mut changes = Vec::new();
     if a.verdict != b.verdict {
         let worse = a.verdict == Verdict::Pass || b.verdict == Verdict::Fail;
-        changes.push(change("verdict", a.verdict.word().into(), b.verdict.word().into(), worse));
+        changes.push(change(
+            "verdict",
+            a.verdict.word().into(),
+            b.verdict.word().into(),
+            worse,
+        ));
     }
     samples(a, b, &mut changes);
     findings(a, b, thresholds, &mut changes);
     if a.firmware.version_after != b.firmware.version_after {
-        let text = |device: &DeviceReport| device.firmware.version_after.clone().unwrap_or_else(|| "not told".into());
+        let text = |device: &DeviceReport| {
+            device
+                .firmware
+                .version_after
+                .clone()
+                .unwrap_or_else(|| "not told".into())
+        };
         changes.push(change("firmware version after", text(a), text(b), false));
     }
     if a.registrations != b.registrations {
         let text = |device: &DeviceReport| {
             let counts = &device.registrations;
-            format!("{} Registers, {} Updates, {} De-registers", counts.registers, counts.updates, counts.deregisters)
+            format!(
+                "{} Registers, {} Updates, {} De-registers",
+                counts.registers, counts.updates, counts.deregisters
+            )
         };
         changes.push(change("registrations", text(a), text(b), false));
     }
     let share = |device: &DeviceReport| {
         let traffic = &device.traffic;
         let copies = traffic.sent_again + traffic.received_again;
-        (copies, copies as f64 * 100.0 / (traffic.sent + traffic.received).max(1) as f64)
+        (
+            copies,
+            copies as f64 * 100.0 / (traffic.sent + traffic.received).max(1) as f64,
+        )
     };
     let ((copies_a, share_a), (copies_b, share_b)) = (share(a), share(b));
     if copies_a != copies_b {
@@ -180,13 +210,29 @@ fn samples(a: &DeviceReport, b: &DeviceReport, changes: &mut Vec<Change>) {
         samples.find_map(|sample| sample.result)
     };
     let (result_a, result_b) = (result(a), result(b));
-    let named = |result: Option<u8>| result.map_or_else(|| "not told".to_owned(), |result| format!("{result} ({})", result_name(result)));
+    let named = |result: Option<u8>| {
+        result.map_or_else(
+            || "not told".to_owned(),
+            |result| format!("{result} ({})", result_name(result)),
+        )
+    };
     if result_a != result_b {
-        changes.push(change("last Update Result", named(result_a), named(result_b), result_a == Some(1)));
+        changes.push(change(
+            "last Update Result",
+            named(result_a),
+            named(result_b),
+            result_a == Some(1),
+        ));
     }
     let (states_a, states_b) = (states(a), states(b));
     if states_a != states_b {
-        let text = |states: &[u8]| states.iter().map(|state| state_name(*state)).collect::<Vec<_>>().join(" → ");
+        let text = |states: &[u8]| {
+            states
+                .iter()
+                .map(|state| state_name(*state))
+                .collect::<Vec<_>>()
+                .join(" → ")
+        };
         let missing = states_a.iter().any(|state| !states_b.contains(state));
         let worse = missing && result_a == Some(1) && result_b != Some(1);
         changes.push(change("states", text(&states_a), text(&states_b), worse));
@@ -196,15 +242,27 @@ fn samples(a: &DeviceReport, b: &DeviceReport, changes: &mut Vec<Change>) {
 fn findings(a: &DeviceReport, b: &DeviceReport, thresholds: &Thresholds, changes: &mut Vec<Change>) {
     let set = |device: &DeviceReport| -> BTreeSet<(String, String, String)> {
         let findings = device.findings.iter();
-        findings.map(|finding| (finding.check.clone(), finding.grade.clone(), finding.title.clone())).collect()
+        findings
+            .map(|finding| (finding.check.clone(), finding.grade.clone(), finding.title.clone()))
+            .collect()
     };
     let (in_a, in_b) = (set(a), set(b));
     for (check, grade, title) in in_b.difference(&in_a) {
         let worse = grade == "must" || thresholds.strict;
-        changes.push(change(&format!("finding {check} ({grade})"), "none".into(), title.clone(), worse));
+        changes.push(change(
+            &format!("finding {check} ({grade})"),
+            "none".into(),
+            title.clone(),
+            worse,
+        ));
     }
     for (check, grade, title) in in_a.difference(&in_b) {
-        changes.push(change(&format!("finding {check} ({grade})"), title.clone(), "gone".into(), false));
+        changes.push(change(
+            &format!("finding {check} ({grade})"),
+            title.clone(),
+            "gone".into(),
+            false,
+        ));
     }
 }
 
@@ -212,8 +270,16 @@ fn transfers(a: &DeviceReport, b: &DeviceReport, thresholds: &Thresholds, change
     let mut left: Vec<&TransferReport> = b.transfers.iter().collect();
     for one in &a.transfers {
         let name = format!("{} of {}", one.way, one.path);
-        let Some(at) = left.iter().position(|other| other.way == one.way && other.path == one.path) else {
-            changes.push(change(&name, one.outcome.clone(), "not there".into(), one.outcome == "complete"));
+        let Some(at) = left
+            .iter()
+            .position(|other| other.way == one.way && other.path == one.path)
+        else {
+            changes.push(change(
+                &name,
+                one.outcome.clone(),
+                "not there".into(),
+                one.outcome == "complete",
+            ));
             continue;
         };
         let other = left.remove(at);
@@ -223,16 +289,35 @@ fn transfers(a: &DeviceReport, b: &DeviceReport, thresholds: &Thresholds, change
         }
         if one.block_sizes != other.block_sizes {
             let text = |sizes: &[u32]| sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            changes.push(change(&format!("block sizes, {name}"), text(&one.block_sizes), text(&other.block_sizes), false));
+            changes.push(change(
+                &format!("block sizes, {name}"),
+                text(&one.block_sizes),
+                text(&other.block_sizes),
+                false,
+            ));
         }
-        let lost = if one.goodput > 0.0 { (one.goodput - other.goodput) * 100.0 / one.goodput } else { 0.0 };
+        let lost = if one.goodput > 0.0 {
+            (one.goodput - other.goodput) * 100.0 / one.goodput
+        } else {
+            0.0
+        };
         if one.blocks > 1 && lost.abs() > thresholds.goodput {
             let text = |goodput: f64| format!("{goodput:.0} bytes/s");
             let what = format!("goodput, {name}");
-            changes.push(change(&what, text(one.goodput), text(other.goodput), lost > thresholds.goodput));
+            changes.push(change(
+                &what,
+                text(one.goodput),
+                text(other.goodput),
+                lost > thresholds.goodput,
+            ));
         }
     }
     for other in left {
-        changes.push(change(&format!("{} of {}", other.way, other.path), "not there".into(), other.outcome.clone(), false));
+        changes.push(change(
+            &format!("{} of {}", other.way, other.path),
+            "not there".into(),
+            other.outcome.clone(),
+            false,
+        ));
     }
 }

@@ -159,7 +159,11 @@ impl<'a> Message<'a> {
     /// The Location-Path as text.
     pub(crate) fn location(&self) -> Option<String> {
         let mut path = String::new();
-        for option in self.options.clone().filter(|option| option.number == option::LOCATION_PATH) {
+        for option in self
+            .options
+            .clone()
+            .filter(|option| option.number == option::LOCATION_PATH)
+        {
             path.push('/');
             path.push_str(&option.text());
         }
@@ -169,7 +173,10 @@ impl<'a> Message<'a> {
 
 /// A text of the other side, fit for a report: printable and no longer than `limit`.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
-    let printable = text.chars().take(limit).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let printable = text
+        .chars()
+        .take(limit)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c });
     let mut cleaned: String = printable.collect();
     if text.chars().nth(limit).is_some() {
         cleaned.push('…');

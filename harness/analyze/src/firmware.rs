@@ -76,7 +76,9 @@ impl Firmware {
     }
 
     pub(crate) fn name_file(&mut self, uri: u64, path: impl FnOnce() -> String) {
-        if self.files.last().is_some_and(|(known, _)| *known == uri) || self.files.iter().any(|(known, _)| *known == uri) {
+        if self.files.last().is_some_and(|(known, _)| *known == uri)
+            || self.files.iter().any(|(known, _)| *known == uri)
+        {
             return;
         }
         if self.files.len() >= FILES {
@@ -86,7 +88,10 @@ impl Firmware {
     }
 
     pub(crate) fn path_of(&self, uri: u64) -> Option<String> {
-        self.files.iter().find(|(known, _)| *known == uri).map(|(_, path)| path.clone())
+        self.files
+            .iter()
+            .find(|(known, _)| *known == uri)
+            .map(|(_, path)| path.clone())
     }
 
     /// Values that the device sent, of `base` and below.
@@ -152,7 +157,11 @@ impl Firmware {
             return false;
         }
         let last = |value: &dyn Fn(&SampleReport) -> Option<u8>| {
-            self.samples.iter().rev().filter(|sample| sample.object == object).find_map(value)
+            self.samples
+                .iter()
+                .rev()
+                .filter(|sample| sample.object == object)
+                .find_map(value)
         };
         let known = (told.state.is_none() || last(&|sample| sample.state) == told.state)
             && (told.result.is_none() || last(&|sample| sample.result) == told.result);
@@ -174,15 +183,27 @@ impl Firmware {
 
     pub(crate) fn report(&self) -> FirmwareReport {
         let execute = self.first_execute.unwrap_or(Duration::MAX);
-        let before = self.versions.iter().rev().find(|version| version.at < execute).or_else(|| {
-            // Without an Execute the first differs from the last, if anything does.
-            self.versions.first().filter(|_| self.first_execute.is_none())
-        });
+        let before = self
+            .versions
+            .iter()
+            .rev()
+            .find(|version| version.at < execute)
+            .or_else(|| {
+                // Without an Execute the first differs from the last, if anything does.
+                self.versions.first().filter(|_| self.first_execute.is_none())
+            });
         let after = match self.first_execute {
             Some(execute) => self.versions.iter().rev().find(|version| version.at >= execute),
-            None => self.versions.last().filter(|last| self.versions.first().is_some_and(|first| first.text != last.text)),
+            None => self
+                .versions
+                .last()
+                .filter(|last| self.versions.first().is_some_and(|first| first.text != last.text)),
         };
-        let before = if self.first_execute.is_none() { self.versions.first() } else { before };
+        let before = if self.first_execute.is_none() {
+            self.versions.first()
+        } else {
+            before
+        };
         FirmwareReport {
             samples: self.samples.clone(),
             samples_more: self.more,

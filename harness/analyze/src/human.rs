@@ -32,8 +32,15 @@ macro_rules! line {
 }
 
 fn one(text: &mut String, capture: &CaptureReport) {
-    let format = if capture.format.is_empty() { "no capture" } else { &capture.format };
-    let at = capture.judged_at.as_ref().map_or_else(String::new, |name| format!(", judged at interface {}", one_line(name)));
+    let format = if capture.format.is_empty() {
+        "no capture"
+    } else {
+        &capture.format
+    };
+    let at = capture
+        .judged_at
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", judged at interface {}", one_line(name)));
     line!(
         text,
         "{}: {format}, {}, {}{at}",
@@ -75,7 +82,13 @@ fn one(text: &mut String, capture: &CaptureReport) {
         device(text, shown);
     }
     if order.len() > SHOWN {
-        let of = |verdict| order.iter().skip(SHOWN).filter(|device| device.verdict == verdict).count();
+        let of = |verdict| {
+            order
+                .iter()
+                .skip(SHOWN)
+                .filter(|device| device.verdict == verdict)
+                .count()
+        };
         line!(
             text,
             "\n  and {} further devices: {} fail, {} inconclusive, {} pass; --format json has them all",
@@ -85,19 +98,40 @@ fn one(text: &mut String, capture: &CaptureReport) {
             of(Verdict::Pass)
         );
     }
-    line!(text, "\n  {}: {}", one_line(&capture.file), capture.verdict.word().to_uppercase());
+    line!(
+        text,
+        "\n  {}: {}",
+        one_line(&capture.file),
+        capture.verdict.word().to_uppercase()
+    );
 }
 
 fn device(text: &mut String, device: &DeviceReport) {
-    let addresses: Vec<&str> = device.addresses.iter().map(|seen| seen.address.as_str()).take(4).collect();
+    let addresses: Vec<&str> = device
+        .addresses
+        .iter()
+        .map(|seen| seen.address.as_str())
+        .take(4)
+        .collect();
     let more = device.addresses.len().saturating_sub(4);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let version = device.lwm2m.as_ref().map_or_else(String::new, |version| format!(", LwM2M {version}"));
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let version = device
+        .lwm2m
+        .as_ref()
+        .map_or_else(String::new, |version| format!(", LwM2M {version}"));
     let object = device
         .firmware_object
         .as_ref()
         .map_or_else(String::new, |version| format!(", Firmware Update object {version}"));
-    let known = if device.registered { "" } else { " (does not register in the capture)" };
+    let known = if device.registered {
+        ""
+    } else {
+        " (does not register in the capture)"
+    };
     line!(
         text,
         "  device {}: {}\n    at {}{more}{known}{version}{object}",
@@ -140,7 +174,13 @@ fn timeline(text: &mut String, device: &DeviceReport) {
     }
     line!(text, "    timeline");
     for entry in device.timeline.iter().take(TIMELINE) {
-        line!(text, "    {:>10.3}  #{:<6} {}", entry.at, entry.packet, one_line(&entry.text));
+        line!(
+            text,
+            "    {:>10.3}  #{:<6} {}",
+            entry.at,
+            entry.packet,
+            one_line(&entry.text)
+        );
     }
     let more = device.timeline.len().saturating_sub(TIMELINE) as u64 + device.timeline_dropped;
     if more > 0 {
@@ -232,7 +272,11 @@ fn checks(text: &mut String, device: &DeviceReport) {
         }
     }
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for check in device.checks.iter().filter(|check| check.verdict == Verdict::Inconclusive) {
+    for check in device
+        .checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Inconclusive)
+    {
         let reason = check.reason.as_deref().unwrap_or_default();
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, ids)) => ids.push(&check.id),

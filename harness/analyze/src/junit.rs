@@ -31,8 +31,15 @@ pub fn render(analysis: &Analysis) -> Result<Vec<u8>, junit_report::Error> {
 
 /// What is wrong with the capture itself.
 fn capture_suite(capture: &CaptureReport) -> Option<junit_report::TestSuite> {
-    let reason = match (&capture.broken, capture.devices.is_empty(), capture.encrypted.is_empty()) {
-        (Some(broken), ..) => format!("broken at byte {}, after {} frames: {}", broken.offset, broken.frames, broken.reason),
+    let reason = match (
+        &capture.broken,
+        capture.devices.is_empty(),
+        capture.encrypted.is_empty(),
+    ) {
+        (Some(broken), ..) => format!(
+            "broken at byte {}, after {} frames: {}",
+            broken.offset, broken.frames, broken.reason
+        ),
         (None, _, false) => "conversations are encrypted".to_owned(),
         (None, true, true) => "no device in the capture".to_owned(),
         (None, false, true) => return None,
@@ -66,13 +73,21 @@ fn case(capture: &CaptureReport, device: &DeviceReport, check: &CheckVerdict) ->
     let mut case = match check.verdict {
         Verdict::Pass => TestCase::success(&name, Duration::ZERO),
         Verdict::Fail => {
-            let message = attribute(findings.first().map_or("fails", |text| text.lines().next().unwrap_or_default()));
+            let message = attribute(
+                findings
+                    .first()
+                    .map_or("fails", |text| text.lines().next().unwrap_or_default()),
+            );
             TestCase::failure(&name, Duration::ZERO, &name, &message)
         }
         // What a capture does not ask is neither a failure nor an error.
         Verdict::Inconclusive => TestCase::skipped(&name),
     };
-    case.set_classname(&attribute(&format!("{} ({})", device.endpoint, check.clauses.join(", "))));
+    case.set_classname(&attribute(&format!(
+        "{} ({})",
+        device.endpoint,
+        check.clauses.join(", ")
+    )));
     case.set_filepath(&attribute(&capture.file));
     let mut out = findings.join("\n\n");
     if let Some(reason) = &check.reason {

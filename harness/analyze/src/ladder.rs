@@ -57,7 +57,11 @@ impl Tap {
 }
 
 fn text(from_device: bool, message: &Message<'_>) -> String {
-    let way = if from_device { "device → peer" } else { "peer → device" };
+    let way = if from_device {
+        "device → peer"
+    } else {
+        "peer → device"
+    };
     let kind = message.kind.map_or_else(|| "TCP".to_owned(), |kind| kind.to_string());
     let mut text = format!("{way}  {kind} {} {}", message.code, message.code.name());
     if message.code.is_request() {

@@ -94,9 +94,16 @@ pub fn analyzer(bytes: &[u8]) {
         let (payload, more) = more.split_at(usize::from(*length).min(more.len()));
         rest = more;
         now += Duration::from_millis(1 << (way >> 4));
-        let device = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2 + (way >> 1 & 1)), 50_000 + u16::from(way >> 2 & 1));
+        let device = SocketAddrV4::new(
+            Ipv4Addr::new(192, 0, 2, 2 + (way >> 1 & 1)),
+            50_000 + u16::from(way >> 2 & 1),
+        );
         let server = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), if way & 8 == 0 { 5683 } else { 6000 });
-        let (src, dst) = if way & 1 == 0 { (device, server) } else { (server, device) };
+        let (src, dst) = if way & 1 == 0 {
+            (device, server)
+        } else {
+            (server, device)
+        };
         synth::pcap_record(&mut capture, now, &synth::udp(src, dst, payload));
     }
     shown(analyze("fuzz", &capture[..], Options::default()), &capture);

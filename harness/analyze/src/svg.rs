@@ -29,7 +29,11 @@ pub fn render(capture: &CaptureReport) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     if charts.is_empty() {
-        let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{TOP}\">no transfer in {}</text>", escape(&capture.file));
+        let _ = writeln!(
+            svg,
+            "<text x=\"{LEFT}\" y=\"{TOP}\">no transfer in {}</text>",
+            escape(&capture.file)
+        );
     }
     for (index, (device, transfer)) in charts.into_iter().enumerate() {
         chart(&mut svg, TOP + index as f64 * (HEIGHT + GAP), device, transfer);
@@ -90,8 +94,15 @@ fn chart(svg: &mut String, top: f64, device: &DeviceReport, transfer: &TransferR
             );
         }
     }
-    let line: Vec<String> = first.iter().map(|point| format!("{:.1},{:.1}", x(point.at), y(point.offset))).collect();
-    let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f6fb2\" stroke-width=\"1.5\"/>", line.join(" "));
+    let line: Vec<String> = first
+        .iter()
+        .map(|point| format!("{:.1},{:.1}", x(point.at), y(point.offset)))
+        .collect();
+    let _ = writeln!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f6fb2\" stroke-width=\"1.5\"/>",
+        line.join(" ")
+    );
     for point in transfer.progress.iter().filter(|point| point.again) {
         let _ = writeln!(
             svg,

@@ -68,7 +68,9 @@ pub fn udp(src: SocketAddrV4, dst: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn fragment(packet: &[u8], offset: usize, length: usize, more: bool) -> Vec<u8> {
     let mut piece = packet.get(..20).unwrap_or_default().to_vec();
-    let body = packet.get(20 + offset..(20 + offset + length).min(packet.len())).unwrap_or_default();
+    let body = packet
+        .get(20 + offset..(20 + offset + length).min(packet.len()))
+        .unwrap_or_default();
     piece.extend_from_slice(body);
     let total = (piece.len() as u16).to_be_bytes();
     piece[2..4].copy_from_slice(&total);

@@ -112,7 +112,9 @@ impl Streams {
         let next = *stream.next.get_or_insert(segment.sequence);
         let ahead = segment.sequence.wrapping_sub(next) as i32;
         if ahead > 0 {
-            stream.waiting.insert(segment.sequence, Bytes::copy_from_slice(segment.payload));
+            stream
+                .waiting
+                .insert(segment.sequence, Bytes::copy_from_slice(segment.payload));
             if stream.waiting.len() <= WAITING {
                 return;
             }
@@ -185,7 +187,11 @@ mod tests {
         let bytes = [0x00, 0xe1, 0x01, 0x01, 0x7f];
         assert_eq!(push(&mut streams, u32::MAX, &bytes[..1]), []);
         assert_eq!(push(&mut streams, 2, &bytes[3..]), [], "waits for what is before");
-        assert_eq!(push(&mut streams, 0, &bytes[1..3]), [Code::CSM, Code::GET], "numbers wrap");
+        assert_eq!(
+            push(&mut streams, 0, &bytes[1..3]),
+            [Code::CSM, Code::GET],
+            "numbers wrap"
+        );
         assert_eq!(push(&mut streams, 0, &bytes[1..3]), [], "a copy");
     }
 

@@ -354,7 +354,8 @@ mod tests {
     #[test]
     fn a_transfer_with_a_restart_and_a_pause() {
         let mut transfer = Transfer::new(Way::Push, "/5/0/0".to_owned(), Duration::ZERO, 1, 1);
-        let mut step = |text: &str, at: u64, packet| transfer.block(block(text), 16, Duration::from_secs(at), packet, 1);
+        let mut step =
+            |text: &str, at: u64, packet| transfer.block(block(text), 16, Duration::from_secs(at), packet, 1);
         assert_eq!(step("0/1/16", 0, 1), Step::Plain);
         assert_eq!(step("1/1/16", 1, 3), Step::Plain);
         assert_eq!(step("0/1/16", 2, 5), Step::Restarted);
@@ -363,7 +364,10 @@ mod tests {
         assert_eq!(step("4/0/16", 64, 11), Step::Gap);
         transfer.answered(Code::CHANGED, Duration::from_secs(64), 12);
         let report = transfer.report();
-        assert_eq!((report.restarts, report.resumptions, report.gaps), (1, 1, vec![[48, 64]]));
+        assert_eq!(
+            (report.restarts, report.resumptions, report.gaps),
+            (1, 1, vec![[48, 64]])
+        );
         assert_eq!(report.outcome, "complete, parts not in the capture");
     }
 

@@ -46,7 +46,10 @@ fn unjudged(id: &str, judged: &Judged, complete: bool, mtu: bool) -> Option<&'st
     }
     match id {
         "message-format" => None,
-        "message-id-reuse" => unless(judged.own_ids > 1, "fewer than two messages with a message id of the device"),
+        "message-id-reuse" => unless(
+            judged.own_ids > 1,
+            "fewer than two messages with a message id of the device",
+        ),
         "token-echo" | "response-code" => unless(judged.answers_sent > 0, "the device answers nothing in the capture"),
         "duplicate-answer" => unless(judged.copies_received > 0, "no request came to the device twice"),
         "duplicate-once" => unless(judged.posts_received_again > 0, "no POST came to the device twice"),
@@ -67,10 +70,21 @@ fn unjudged(id: &str, judged: &Judged, complete: bool, mtu: bool) -> Option<&'st
         "mtu" => unless(mtu, "the MTU of the link is not known: name it with --mtu"),
         "no-message-after-deregister" => unless(judged.deregistered, "the device does not deregister in the capture"),
         "register-sanity" => unless(judged.registers > 0, "the device does not register in the capture"),
-        "ping-reset" => unless(complete && judged.pings > 0, if judged.pings > 0 { HOLES } else { "nobody pings the device" }),
+        "ping-reset" => unless(
+            complete && judged.pings > 0,
+            if judged.pings > 0 {
+                HOLES
+            } else {
+                "nobody pings the device"
+            },
+        ),
         "separate-response-acked" => unless(
             complete && judged.separate_received > 0,
-            if judged.separate_received > 0 { HOLES } else { "the device receives no separate response" },
+            if judged.separate_received > 0 {
+                HOLES
+            } else {
+                "the device receives no separate response"
+            },
         ),
         _ => None,
     }
@@ -81,12 +95,22 @@ fn is_of(finding: &Finding, check: &CheckInfo) -> bool {
 }
 
 /// The verdict of every check.
-pub(crate) fn checks(judged: &Judged, findings: &[Finding], strict: bool, complete: bool, mtu: bool) -> Vec<CheckVerdict> {
+pub(crate) fn checks(
+    judged: &Judged,
+    findings: &[Finding],
+    strict: bool,
+    complete: bool,
+    mtu: bool,
+) -> Vec<CheckVerdict> {
     let one = |check: &CheckInfo| {
         let of = || findings.iter().filter(|finding| is_of(finding, check));
         let fails = of().any(|finding| finding.grade == Grade::Must || strict);
         let remarks = of().filter(|finding| finding.grade != Grade::Must).count() as u32;
-        let reason = if of().next().is_some() { None } else { unjudged(check.id, judged, complete, mtu) };
+        let reason = if of().next().is_some() {
+            None
+        } else {
+            unjudged(check.id, judged, complete, mtu)
+        };
         let verdict = match (fails, reason) {
             (true, _) => Verdict::Fail,
             (false, Some(_)) => Verdict::Inconclusive,

@@ -13,11 +13,20 @@ fn root() -> PathBuf {
 
 fn captures() -> Vec<(String, Vec<u8>)> {
     let folder = root().join("fixtures/captures");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "pcap" || extension == "pcapng"));
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "pcap" || extension == "pcapng")
+    });
     files.sort();
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    files.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+    files
+        .iter()
+        .map(|path| (name(path), std::fs::read(path).unwrap()))
+        .collect()
 }
 
 fn judged(name: &str, bytes: &[u8]) -> CaptureReport {
@@ -33,9 +42,21 @@ fn each_has_the_verdict_of_its_name() {
         let (verdict, broken) = (report.verdict, report.broken.clone());
         let analysis = Analysis::new(vec![report]);
         match name.split('-').next().unwrap() {
-            "pass" => assert_eq!((verdict, broken, analysis.exit_code), (Verdict::Pass, None, 0), "{name}"),
-            "fail" => assert_eq!((verdict, broken, analysis.exit_code), (Verdict::Fail, None, 1), "{name}"),
-            "inconclusive" => assert_eq!((verdict, broken, analysis.exit_code), (Verdict::Inconclusive, None, 5), "{name}"),
+            "pass" => assert_eq!(
+                (verdict, broken, analysis.exit_code),
+                (Verdict::Pass, None, 0),
+                "{name}"
+            ),
+            "fail" => assert_eq!(
+                (verdict, broken, analysis.exit_code),
+                (Verdict::Fail, None, 1),
+                "{name}"
+            ),
+            "inconclusive" => assert_eq!(
+                (verdict, broken, analysis.exit_code),
+                (Verdict::Inconclusive, None, 5),
+                "{name}"
+            ),
             "broken" => {
                 let code = if broken.unwrap().invalid { 3 } else { 5 };
                 assert_eq!(analysis.exit_code, code, "{name}");
@@ -58,7 +79,11 @@ fn each_report_keeps_to_the_schema() {
         let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:?}");
         let again: Analysis = serde_json::from_str(&text).unwrap();
-        assert_eq!(report::json(&again).unwrap(), text, "{name} is read back as it was written");
+        assert_eq!(
+            report::json(&again).unwrap(),
+            text,
+            "{name} is read back as it was written"
+        );
     }
 }
 
@@ -69,7 +94,12 @@ fn the_schema_in_the_repository_is_up_to_date() {
         std::fs::write(&path, report::schema()).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(committed, report::schema(), "stale: fotaproof schema analysis > {}", path.display());
+    assert_eq!(
+        committed,
+        report::schema(),
+        "stale: fotaproof schema analysis > {}",
+        path.display()
+    );
 }
 
 /// The annotated copy says on the last packet of each finding what was found, and is otherwise the capture.
@@ -97,7 +127,10 @@ fn an_annotated_copy_carries_the_findings() {
             }
         }
         for finding in report.devices.iter().flat_map(|device| &device.findings) {
-            assert!(commented.contains(finding.packets.last().unwrap()), "{name}: {finding:?}");
+            assert!(
+                commented.contains(finding.packets.last().unwrap()),
+                "{name}: {finding:?}"
+            );
         }
     }
 }
@@ -109,7 +142,9 @@ fn chart_and_junit() {
         judged(name, &bytes)
     };
     insta::assert_snapshot!("chart.svg", svg::render(&read("pass-own-lost-acks.pcapng")));
-    let some = ["fail-npm-push.pcapng", "inconclusive-dtls.pcapng", "broken-cut.pcapng"].map(read).to_vec();
+    let some = ["fail-npm-push.pcapng", "inconclusive-dtls.pcapng", "broken-cut.pcapng"]
+        .map(read)
+        .to_vec();
     let xml = String::from_utf8(junit::render(&Analysis::new(some)).unwrap()).unwrap();
     insta::assert_snapshot!("junit.xml", xml);
 }

@@ -127,7 +127,10 @@ fn fragments_that_overlap_and_fragments_without_end() {
     synth::pcap_record(&mut capture, Duration::ZERO, &synth::fragment(&packet, 0, 64, true));
     synth::pcap_record(&mut capture, Duration::ZERO, &synth::fragment(&packet, 56, 64, true));
     let report = judged(&capture);
-    assert_eq!((report.counts.unreadable, report.counts.incomplete, report.counts.coap), (1, 1, 0));
+    assert_eq!(
+        (report.counts.unreadable, report.counts.incomplete, report.counts.coap),
+        (1, 1, 0)
+    );
 
     let mut capture = synth::pcap_head(101);
     let mut bomb = packet;
@@ -145,7 +148,11 @@ fn fragments_in_order_and_out_of_order_are_a_datagram() {
     let packet = synth::udp(device(1), SERVER, &get(1, &[1], &[b'x'; 200]));
     let body = packet.len() - 20;
     let mut capture = synth::pcap_head(101);
-    synth::pcap_record(&mut capture, Duration::ZERO, &synth::fragment(&packet, 64, body - 64, false));
+    synth::pcap_record(
+        &mut capture,
+        Duration::ZERO,
+        &synth::fragment(&packet, 64, body - 64, false),
+    );
     synth::pcap_record(&mut capture, Duration::ZERO, &synth::fragment(&packet, 0, 64, true));
     let report = judged(&capture);
     assert_eq!((report.counts.reassembled, report.counts.coap), (1, 1));
@@ -164,8 +171,15 @@ fn a_million_endpoints_are_counted_and_not_kept() {
     }
     let report = judged(&capture);
     assert_eq!(report.devices.len(), Options::default().devices);
-    assert_eq!(report.counts.coap + report.counts.beyond_limit - report.counts.undecided, 200_000);
-    assert!(report.notes.iter().any(|note| note.contains("beyond")), "{:?}", report.notes);
+    assert_eq!(
+        report.counts.coap + report.counts.beyond_limit - report.counts.undecided,
+        200_000
+    );
+    assert!(
+        report.notes.iter().any(|note| note.contains("beyond")),
+        "{:?}",
+        report.notes
+    );
 }
 
 /// Datagrams of many devices wait and are taken device by device; that shows nowhere.
@@ -195,7 +209,10 @@ fn many_devices_at_once_are_judged_as_each_alone() {
         assert_eq!(report.devices.len(), 1);
         let one = &report.devices[0];
         assert_eq!((&device.endpoint, &device.traffic), (&one.endpoint, &one.traffic));
-        assert_eq!((&device.checks, device.findings.len()), (&one.checks, one.findings.len()));
+        assert_eq!(
+            (&device.checks, device.findings.len()),
+            (&one.checks, one.findings.len())
+        );
     }
     assert!(whole.devices[3].verdict == Verdict::Fail && whole.devices[4].verdict == Verdict::Pass);
 }
@@ -209,7 +226,11 @@ fn one_token_for_everything_and_a_chain_of_options() {
     }
     let options: Vec<(u16, &[u8])> = vec![(11, b"a"); 20_000];
     let chain = synth::coap(0, 1, 9, &[1], &options, b"");
-    synth::pcap_record(&mut capture, Duration::from_secs(9), &synth::udp(device(2), SERVER, &chain));
+    synth::pcap_record(
+        &mut capture,
+        Duration::from_secs(9),
+        &synth::udp(device(2), SERVER, &chain),
+    );
     let report = judged(&capture);
     assert_eq!(report.counts.coap, 5001);
     assert_eq!(report.devices.len(), 2);
@@ -250,7 +271,10 @@ fn every_corpus_file() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     for (target, run) in TARGETS {
         let folder = corpus.join(target);
-        let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         files.sort();
         assert!(files.len() >= 7, "{} has only {} files", folder.display(), files.len());
         for file in files {

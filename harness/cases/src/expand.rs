@@ -706,7 +706,10 @@ mod tests {
     fn what_is_asked_of_each_message_is_no_loop() {
         let text = "messages:\n- match: {method: get}\n  each: {type: con}\n";
         let variants = expand(&parse(0, text).unwrap(), &default_parameters()).unwrap();
-        assert_eq!(texts(&variants[0].root), ["messages", "match", "method", "get", "each", "type", "con"]);
+        assert_eq!(
+            texts(&variants[0].root),
+            ["messages", "match", "method", "get", "each", "type", "con"]
+        );
     }
 
     #[test]

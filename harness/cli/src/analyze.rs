@@ -117,16 +117,23 @@ pub(crate) fn analyze(args: &AnalyzeArgs) -> Done {
     });
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)?;
-        let write = |name: &str, bytes: &[u8]| {
-            write_atomically(&folder.join(name), bytes).map_err(|error| failed(&error))
-        };
+        let write =
+            |name: &str, bytes: &[u8]| write_atomically(&folder.join(name), bytes).map_err(|error| failed(&error));
         write("analysis.json", as_json()?.as_bytes())?;
         write("junit.xml", &as_junit()?)?;
         for (index, (path, report)) in args.files.iter().zip(&analysis.captures).enumerate() {
-            let stem = path.file_stem().map_or_else(|| "capture".into(), |stem| stem.to_string_lossy());
+            let stem = path
+                .file_stem()
+                .map_or_else(|| "capture".into(), |stem| stem.to_string_lossy());
             // Two files of one name in different folders stay apart.
-            let same = args.files[..index].iter().any(|other| other.file_stem() == path.file_stem());
-            let stem = if same { format!("{stem}-{}", index + 1) } else { stem.into_owned() };
+            let same = args.files[..index]
+                .iter()
+                .any(|other| other.file_stem() == path.file_stem());
+            let stem = if same {
+                format!("{stem}-{}", index + 1)
+            } else {
+                stem.into_owned()
+            };
             write(&format!("{stem}.svg"), svg::render(report).as_bytes())?;
             if report.format.is_empty() || path.as_os_str() == "-" {
                 continue;

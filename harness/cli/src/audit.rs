@@ -18,7 +18,9 @@ pub(crate) fn audit(args: &AuditArgs) -> Done {
         seed: args.seed,
         ..CaseOptions::default()
     };
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = args
+        .jobs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let begun = Instant::now();
     let shown = Mutex::new(begun);
     let progress = |done: usize, all: usize| {
@@ -42,7 +44,11 @@ pub(crate) fn audit(args: &AuditArgs) -> Done {
         print(&text(&done, &problems, args.why));
     }
     eprintln!("audited in {:.1} s", begun.elapsed().as_secs_f64());
-    Ok(if problems.is_empty() { exit_code::PASSED } else { exit_code::FAILED })
+    Ok(if problems.is_empty() {
+        exit_code::PASSED
+    } else {
+        exit_code::FAILED
+    })
 }
 
 const fn word(mark: Mark) -> &'static str {
@@ -69,7 +75,11 @@ fn text(audit: &Audit, problems: &[String], why: bool) -> String {
             words.push(format!("{defect}: {mark}"));
         }
         if audit.full {
-            let also = row.marks.iter().filter(|(d, (mark, _))| *mark == Mark::Caught && !row.named.contains(d)).count();
+            let also = row
+                .marks
+                .iter()
+                .filter(|(d, (mark, _))| *mark == Mark::Caught && !row.named.contains(d))
+                .count();
             words.push(format!("and {also} others caught"));
         }
         text.push_str(&format!("{:width$}  clean: {clean}  {}\n", row.id, words.join(", ")));
@@ -87,7 +97,10 @@ fn text(audit: &Audit, problems: &[String], why: bool) -> String {
     }
     let cases = audit.rows.iter().filter(|row| !row.not_applicable).count();
     let pairs: usize = audit.rows.iter().map(|row| row.marks.len()).sum();
-    text.push_str(&format!("{cases} cases, {pairs} runs with a planted defect, {} problems\n", problems.len()));
+    text.push_str(&format!(
+        "{cases} cases, {pairs} runs with a planted defect, {} problems\n",
+        problems.len()
+    ));
     text
 }
 
@@ -100,7 +113,10 @@ fn json(audit: &Audit, problems: &[String]) -> String {
                 .marks
                 .iter()
                 .map(|(defect, (mark, why))| {
-                    (defect.to_string(), serde_json::json!({"mark": word(*mark), "named": row.named.contains(defect), "why": why}))
+                    (
+                        defect.to_string(),
+                        serde_json::json!({"mark": word(*mark), "named": row.named.contains(defect), "why": why}),
+                    )
                 })
                 .collect();
             serde_json::json!({
@@ -113,5 +129,8 @@ fn json(audit: &Audit, problems: &[String]) -> String {
         })
         .collect();
     let survivors: Vec<String> = audit.survivors.iter().map(ToString::to_string).collect();
-    format!("{:#}\n", serde_json::json!({"format": 1, "full": audit.full, "cases": rows, "survivors": survivors, "problems": problems}))
+    format!(
+        "{:#}\n",
+        serde_json::json!({"format": 1, "full": audit.full, "cases": rows, "survivors": survivors, "problems": problems})
+    )
 }

@@ -54,12 +54,20 @@ pub(crate) fn diff(args: &DiffArgs) -> Done {
                     && report.format.is_empty()
                 {
                     print(&format!("{}: {}\n", path.display(), broken.reason));
-                    return Ok(if broken.invalid { exit_code::INVALID } else { exit_code::INCONCLUSIVE });
+                    return Ok(if broken.invalid {
+                        exit_code::INVALID
+                    } else {
+                        exit_code::INCONCLUSIVE
+                    });
                 }
             }
             captures((&args.a, &a), (&args.b, &b), &options, &thresholds, &mut text)
         }
-        _ => return Err(Failure::Usage("both must be captures, or both folders of runs".to_owned())),
+        _ => {
+            return Err(Failure::Usage(
+                "both must be captures, or both folders of runs".to_owned(),
+            ));
+        }
     };
     let last = match worse {
         0 => "no regression".to_owned(),
@@ -68,7 +76,11 @@ pub(crate) fn diff(args: &DiffArgs) -> Done {
     };
     let _ = writeln!(text, "{last}");
     print(&text);
-    Ok(if worse > 0 { exit_code::FAILED } else { exit_code::PASSED })
+    Ok(if worse > 0 {
+        exit_code::FAILED
+    } else {
+        exit_code::PASSED
+    })
 }
 
 type Named<'a> = (&'a Path, &'a CaptureReport);
@@ -116,7 +128,13 @@ fn show_parting(text: &mut String, parting: &Parting) {
             let _ = writeln!(text, "      nothing more");
         }
         for line in lines {
-            let _ = writeln!(text, "    {:>10.3}  #{:<6} {}", line.at, line.packet, one_line(&line.text));
+            let _ = writeln!(
+                text,
+                "    {:>10.3}  #{:<6} {}",
+                line.at,
+                line.packet,
+                one_line(&line.text)
+            );
         }
     }
 }
@@ -140,7 +158,8 @@ fn parting(a: &Path, b: &Path, options: &Options, device: &DeviceDiff) -> Option
 
 fn results(folder: &Path) -> Result<RunResults, Failure> {
     let path = folder.join("results.json");
-    let text = std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
@@ -148,7 +167,11 @@ fn results(folder: &Path) -> Result<RunResults, Failure> {
 fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds, text: &mut String) -> Result<usize, Failure> {
     let (first, second) = (results(a)?, results(b)?);
     let by_id = |results: &RunResults| -> BTreeMap<String, CaseResult> {
-        results.cases.iter().map(|case| (case.id.clone(), case.clone())).collect()
+        results
+            .cases
+            .iter()
+            .map(|case| (case.id.clone(), case.clone()))
+            .collect()
     };
     let (in_a, in_b) = (by_id(&first), by_id(&second));
     let mut worse = 0;
@@ -166,9 +189,12 @@ fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds, text: &m
                 // The run itself already told its verdict and its findings.
                 let (_, mut devices) = diff::captures(&report_a, &report_b, thresholds);
                 for device in &mut devices {
-                    changes.extend(device.changes.drain(..).filter(|change| {
-                        change.what != "verdict" && !change.what.starts_with("finding ")
-                    }));
+                    changes.extend(
+                        device
+                            .changes
+                            .drain(..)
+                            .filter(|change| change.what != "verdict" && !change.what.starts_with("finding ")),
+                    );
                     device.parting = parting(&one, &two, options, device);
                     if let Some(parting) = &device.parting {
                         show_parting(&mut inner, parting);
@@ -201,19 +227,41 @@ fn changed(what: &str, a: &str, b: &str, regression: bool) -> Change {
 fn case_changes(a: &CaseResult, b: &CaseResult, thresholds: &Thresholds) -> Vec<Change> {
     let mut changes = Vec::new();
     if a.verdict != b.verdict {
-        let failed = |case: &CaseResult| matches!(case.verdict, Verdict::Fail | Verdict::Error) && case.expected_failure.is_none();
+        let failed = |case: &CaseResult| {
+            matches!(case.verdict, Verdict::Fail | Verdict::Error) && case.expected_failure.is_none()
+        };
         let worse = failed(b) && !failed(a) || a.verdict == Verdict::Pass;
         changes.push(changed("verdict", a.verdict.word(), b.verdict.word(), worse));
     }
     let known = |case: &CaseResult, source: &str, title: &str| {
-        case.findings.iter().any(|finding| finding.source == source && finding.title == title)
+        case.findings
+            .iter()
+            .any(|finding| finding.source == source && finding.title == title)
     };
-    for finding in b.findings.iter().filter(|finding| !known(a, &finding.source, &finding.title)) {
+    for finding in b
+        .findings
+        .iter()
+        .filter(|finding| !known(a, &finding.source, &finding.title))
+    {
         let worse = (finding.grade == "must" || thresholds.strict) && b.expected_failure.is_none();
-        changes.push(changed(&format!("finding {} ({})", finding.source, finding.grade), "none", &finding.title, worse));
+        changes.push(changed(
+            &format!("finding {} ({})", finding.source, finding.grade),
+            "none",
+            &finding.title,
+            worse,
+        ));
     }
-    for finding in a.findings.iter().filter(|finding| !known(b, &finding.source, &finding.title)) {
-        changes.push(changed(&format!("finding {} ({})", finding.source, finding.grade), &finding.title, "gone", false));
+    for finding in a
+        .findings
+        .iter()
+        .filter(|finding| !known(b, &finding.source, &finding.title))
+    {
+        changes.push(changed(
+            &format!("finding {} ({})", finding.source, finding.grade),
+            &finding.title,
+            "gone",
+            false,
+        ));
     }
     changes
 }

@@ -40,7 +40,10 @@ pub(crate) fn explain(args: &ExplainArgs) -> Done {
         let checks = fotaproof_checks::all().iter().map(|check| check.id);
         let near = fotaproof_cases::words::nearest(&args.case, ids.chain(checks));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(Failure::NothingSelected(format!("there is no case or check `{}`{hint}", args.case)));
+        return Err(Failure::NothingSelected(format!(
+            "there is no case or check `{}`{hint}",
+            args.case
+        )));
     };
     print(&explanation.text(WIDTH));
     Ok(exit_code::PASSED)

@@ -5,7 +5,9 @@ use std::path::Path;
 use fotaproof_cases::clauses::ClauseCatalogue;
 use fotaproof_cases::problem::Problem;
 use fotaproof_cases::validate::{Known, validate};
-use fotaproof_cases::{Library, LoadedCase, Parameters, SelectError, load_expected_failures, load_manifest, load_network, select};
+use fotaproof_cases::{
+    Library, LoadedCase, Parameters, SelectError, load_expected_failures, load_manifest, load_network, select,
+};
 use fotaproof_lwm2m::defects::Defect;
 use fotaproof_net::LinkSpec;
 use fotaproof_runner::iut::Iut;
@@ -54,9 +56,10 @@ fn invalid(file: &str, why: impl Into<String>) -> Failure {
 pub(crate) fn library(folder: Option<&Path>) -> Result<Library, Failure> {
     match folder {
         None => Ok(Library::embedded()),
-        Some(folder) if !folder.is_dir() => {
-            Err(invalid(&folder.display().to_string(), "there is no such folder of cases"))
-        }
+        Some(folder) if !folder.is_dir() => Err(invalid(
+            &folder.display().to_string(),
+            "there is no such folder of cases",
+        )),
         Some(folder) => Ok(Library::from_dir(folder)?),
     }
 }
@@ -79,7 +82,11 @@ pub(crate) fn cases(library: &Library, parameters: &Parameters) -> Result<Vec<Lo
         problems.extend(validate(case, &known));
     }
     problems.dedup_by(|a, b| a.message == b.message && a.pos == b.pos && a.file == b.file);
-    if problems.is_empty() { Ok(cases) } else { Err(Failure::Invalid(problems)) }
+    if problems.is_empty() {
+        Ok(cases)
+    } else {
+        Err(Failure::Invalid(problems))
+    }
 }
 
 /// The cases that are selected.
@@ -110,10 +117,12 @@ pub(crate) fn iut(manifest: Option<&Path>, defects: &[String]) -> Result<Iut, Fa
         let mut iut = Iut::embedded();
         for name in defects {
             let defect: Defect = name.parse().map_err(|_| {
-                Failure::Usage(match fotaproof_cases::words::nearest(name, Defect::all().map(Defect::name)) {
-                    Some(near) => format!("there is no defect `{name}`; did you mean `{near}`?"),
-                    None => format!("there is no defect `{name}`"),
-                })
+                Failure::Usage(
+                    match fotaproof_cases::words::nearest(name, Defect::all().map(Defect::name)) {
+                        Some(near) => format!("there is no defect `{name}`; did you mean `{near}`?"),
+                        None => format!("there is no defect `{name}`"),
+                    },
+                )
             })?;
             iut = iut.with_defect(defect);
         }
@@ -135,7 +144,9 @@ pub(crate) fn iut(manifest: Option<&Path>, defects: &[String]) -> Result<Iut, Fa
 
 /// The network that is asked for: a file, a network of the library, or a profile.
 pub(crate) fn network(wanted: Option<&str>, library: &Library) -> Result<RunNetwork, Failure> {
-    let Some(wanted) = wanted else { return Ok(RunNetwork::default()) };
+    let Some(wanted) = wanted else {
+        return Ok(RunNetwork::default());
+    };
     let in_library = format!("networks/{wanted}.yaml");
     let (name, text) = if let Some(text) = library.get(&in_library) {
         (in_library.clone(), text.to_owned())
@@ -149,13 +160,15 @@ pub(crate) fn network(wanted: Option<&str>, library: &Library) -> Result<RunNetw
     } else {
         let names: Vec<&str> = fotaproof_net::profiles().iter().map(|profile| profile.name).collect();
         let near = fotaproof_cases::words::nearest(wanted, names.iter().copied());
-        let hint = near.map_or_else(|| format!("one of {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+        let hint = near.map_or_else(
+            || format!("one of {}", names.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
         return Err(Failure::Usage(format!("there is no network `{wanted}`; {hint}")));
     };
     let profiles: Vec<&str> = fotaproof_net::profiles().iter().map(|profile| profile.name).collect();
     let network = load_network(&name, &text, &Parameters::default(), &profiles)?;
-    let spec = link_spec(&network, &LinkSpec::default())
-        .map_err(|error| invalid(&name, error.to_string()))?;
+    let spec = link_spec(&network, &LinkSpec::default()).map_err(|error| invalid(&name, error.to_string()))?;
     Ok(RunNetwork {
         name: wanted.to_owned(),
         spec,
@@ -163,7 +176,10 @@ pub(crate) fn network(wanted: Option<&str>, library: &Library) -> Result<RunNetw
 }
 
 /// Library, IUT and selected cases of a selection.
-pub(crate) fn of_selection(selection: &Selection, defects: &[String]) -> Result<(Library, Iut, Vec<LoadedCase>), Failure> {
+pub(crate) fn of_selection(
+    selection: &Selection,
+    defects: &[String],
+) -> Result<(Library, Iut, Vec<LoadedCase>), Failure> {
     let library = library(selection.library.as_deref())?;
     let iut = iut(selection.iut.as_deref(), defects)?;
     let cases = cases(&library, &iut.parameters)?;

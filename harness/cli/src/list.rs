@@ -69,7 +69,10 @@ pub(crate) fn check(args: &CheckArgs) -> Done {
     let clauses = inputs::clauses(&library)?;
     if args.files.is_empty() {
         let cases = inputs::cases(&library, &Parameters::default())?;
-        print(&format!("the library in the program: {} cases, all valid\n", cases.len()));
+        print(&format!(
+            "the library in the program: {} cases, all valid\n",
+            cases.len()
+        ));
         return Ok(exit_code::PASSED);
     }
     let words = inputs::Words::new();
@@ -81,5 +84,9 @@ pub(crate) fn check(args: &CheckArgs) -> Done {
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(exit_code::PASSED) } else { Err(Failure::Invalid(problems)) }
+    if problems.is_empty() {
+        Ok(exit_code::PASSED)
+    } else {
+        Err(Failure::Invalid(problems))
+    }
 }

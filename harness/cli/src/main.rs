@@ -32,7 +32,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // help and version are asked for and go to standard output
-            let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::PASSED };
+            let code = if error.use_stderr() {
+                exit_code::USAGE
+            } else {
+                exit_code::PASSED
+            };
             let _ = error.print();
             return exit(code);
         }

@@ -132,8 +132,9 @@ pub(crate) fn device(args: &DeviceArgs) -> Done {
     };
     config.seed = u64::from(std::process::id()) << 32 | u64::from(server.port());
     for name in &args.defect {
-        let defect: Defect =
-            name.parse().map_err(|_| Failure::Usage(format!("there is no defect `{name}`")))?;
+        let defect: Defect = name
+            .parse()
+            .map_err(|_| Failure::Usage(format!("there is no defect `{name}`")))?;
         config.defects.insert(defect);
     }
     let options = DeviceOptions {
@@ -156,7 +157,9 @@ pub(crate) fn device(args: &DeviceArgs) -> Done {
                 crate::print(&format!("{line}\n"));
             }
         };
-        real_device::run(options, stop, &mut log).await.map_err(|error| Failure::Environment(error.to_string()))
+        real_device::run(options, stop, &mut log)
+            .await
+            .map_err(|error| Failure::Environment(error.to_string()))
     })?;
     Ok(match end {
         DeviceEnd::Stopped | DeviceEnd::Rebooted => exit_code::PASSED,
@@ -164,8 +167,12 @@ pub(crate) fn device(args: &DeviceArgs) -> Done {
 }
 
 pub(crate) fn server(args: &ServerArgs) -> Done {
-    let block = Szx::from_size(args.block)
-        .ok_or_else(|| Failure::Usage(format!("{} is no block size: 16, 32, 64, 128, 256, 512 or 1024", args.block)))?;
+    let block = Szx::from_size(args.block).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{} is no block size: 16, 32, 64, 128, 256, 512 or 1024",
+            args.block
+        ))
+    })?;
     let options = ServerOptions {
         endpoint: args.endpoint.clone(),
         push: args.push.clone(),

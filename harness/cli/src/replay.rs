@@ -21,12 +21,18 @@ pub(crate) fn replay(args: &ReplayArgs) -> Done {
     let Some(case) = before.cases.iter().find(|case| case.id == args.case) else {
         let near = fotaproof_cases::words::nearest(&args.case, before.cases.iter().map(|case| case.id.as_str()));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(Failure::NothingSelected(format!("the run holds no case `{}`{hint}", args.case)));
+        return Err(Failure::NothingSelected(format!(
+            "the run holds no case `{}`{hint}",
+            args.case
+        )));
     };
     let again = RunArgs {
         selection: Selection {
             selectors: vec![args.case.clone()],
-            library: args.library.clone().or_else(|| (before.library != "embedded").then(|| before.library.clone().into())),
+            library: args
+                .library
+                .clone()
+                .or_else(|| (before.library != "embedded").then(|| before.library.clone().into())),
             iut: before.iut.manifest.clone().map(Into::into),
         },
         network: (before.network != "default").then(|| before.network.clone()),
@@ -45,7 +51,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Done {
     let fates = fates(&args.run.join("cases").join(format!("{name}.fates.json")))?;
     let repeated = fates.is_some();
     let done = run::run_with(&again, fates.map(Arc::new))?;
-    let Some(folder) = done.folder else { return Ok(done.code) };
+    let Some(folder) = done.folder else {
+        return Ok(done.code);
+    };
     let verdict = done.results.cases.iter().find(|c| c.id == args.case).map(|c| c.verdict);
     if verdict != Some(case.verdict) {
         let now = verdict.map_or("nothing", |verdict| verdict.word());
@@ -58,8 +66,14 @@ pub(crate) fn replay(args: &ReplayArgs) -> Done {
     match same(&args.run.join(&journal), &folder.join(&journal))? {
         None => print("the journal is the same, byte for byte\n"),
         Some(line) => {
-            print(&format!("the journals part at line {line}: another build, case or platform than before\n"));
-            return Ok(if done.code == exit_code::PASSED { exit_code::INCONCLUSIVE } else { done.code });
+            print(&format!(
+                "the journals part at line {line}: another build, case or platform than before\n"
+            ));
+            return Ok(if done.code == exit_code::PASSED {
+                exit_code::INCONCLUSIVE
+            } else {
+                done.code
+            });
         }
     }
     Ok(done.code)
@@ -78,7 +92,8 @@ fn fates(path: &Path) -> Result<Option<Vec<RecordedFate>>, Failure> {
 
 /// The first line in which two files differ, from 1.
 fn same(a: &Path, b: &Path) -> Result<Option<usize>, Failure> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::Environment(format!("{}: {error}", path.display())));
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|error| Failure::Environment(format!("{}: {error}", path.display())));
     let (a, b) = (read(a)?, read(b)?);
     if a == b {
         return Ok(None);

@@ -62,7 +62,11 @@ pub(crate) fn run_with(args: &RunArgs, replay: Option<Arc<Vec<RecordedFate>>>) -
             link: None,
         },
         jobs: args.jobs.unwrap_or_else(|| {
-            if iut.is_embedded() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
+            if iut.is_embedded() {
+                std::thread::available_parallelism().map_or(1, usize::from)
+            } else {
+                1
+            }
         }),
         fail_fast: args.fail_fast,
         chosen: !args.selection.selectors.is_empty(),
@@ -75,13 +79,28 @@ pub(crate) fn run_with(args: &RunArgs, replay: Option<Arc<Vec<RecordedFate>>>) -
     let today = humantime::format_rfc3339_seconds(started).to_string();
     let finished = run_cases(&iut, &cases, &options, &flag, &|event| shown.on(&event), &today[..10]);
     shown.bar.finish_and_clear();
-    let results = results(args, &iut, &cases, finished, &network.name, started, begun, folder.as_deref());
+    let results = results(
+        args,
+        &iut,
+        &cases,
+        finished,
+        &network.name,
+        started,
+        begun,
+        folder.as_deref(),
+    );
     let interrupted = flag.load(Ordering::Relaxed);
     let results = RunResults {
-        exit_code: if interrupted { exit_code::INTERRUPTED } else { results.exit_code },
+        exit_code: if interrupted {
+            exit_code::INTERRUPTED
+        } else {
+            results.exit_code
+        },
         ..results
     };
-    let place = folder.as_ref().map_or_else(String::new, |folder| folder.display().to_string());
+    let place = folder
+        .as_ref()
+        .map_or_else(String::new, |folder| folder.display().to_string());
     show(args, &results, &place)?;
     if let Some(folder) = &folder {
         write_files(folder, &results, &place)?;
@@ -127,19 +146,32 @@ fn results(
         speed: args.speed,
         strict: args.strict,
         selectors: args.selection.selectors.clone(),
-        library: args.selection.library.as_ref().map_or_else(|| "embedded".to_owned(), |dir| dir.display().to_string()),
+        library: args
+            .selection
+            .library
+            .as_ref()
+            .map_or_else(|| "embedded".to_owned(), |dir| dir.display().to_string()),
         totals,
         cases: finished.cases,
         stale_expectations: finished.stale,
         aborted: finished.aborted,
         ..RunResults::default()
     };
-    results.exit_code = if finished.error.is_some() { exit_code::INCONCLUSIVE } else { results.verdict_code() };
+    results.exit_code = if finished.error.is_some() {
+        exit_code::INCONCLUSIVE
+    } else {
+        results.verdict_code()
+    };
     results
 }
 
 fn run_name(started: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(started).to_string().replace([':', '-'], "").replace('T', "-").trim_end_matches('Z').to_owned()
+    humantime::format_rfc3339_seconds(started)
+        .to_string()
+        .replace([':', '-'], "")
+        .replace('T', "-")
+        .trim_end_matches('Z')
+        .to_owned()
 }
 
 /// The command that repeats a case, without its id.
@@ -169,8 +201,14 @@ fn repeat(args: &RunArgs) -> String {
 
 /// A word as a shell takes it.
 pub(crate) fn quoted(word: &str) -> String {
-    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-._/+=,@:".contains(c));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    let plain = word
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-._/+=,@:".contains(c));
+    if plain {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn show(args: &RunArgs, results: &RunResults, place: &str) -> Result<(), Failure> {
@@ -230,7 +268,8 @@ impl Shown {
             None => None,
             Some(folder) => {
                 let path: PathBuf = folder.join("journal.jsonl");
-                let file = File::create(&path).map_err(|error| Failure::Environment(format!("cannot write {}: {error}", path.display())))?;
+                let file = File::create(&path)
+                    .map_err(|error| Failure::Environment(format!("cannot write {}: {error}", path.display())))?;
                 Some(Mutex::new(file))
             }
         };

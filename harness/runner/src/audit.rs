@@ -63,7 +63,10 @@ impl Audit {
         let mut problems = Vec::new();
         for row in self.rows.iter().filter(|row| !row.not_applicable) {
             if row.clean.0 != Verdict::Pass {
-                problems.push(format!("{}: {} on the clean device: {}", row.id, row.clean.0, row.clean.1));
+                problems.push(format!(
+                    "{}: {} on the clean device: {}",
+                    row.id, row.clean.0, row.clean.1
+                ));
             }
         }
         // a defect must be caught by one variant of a case, for a clause of the case
@@ -77,10 +80,14 @@ impl Audit {
             }
         }
         for ((case, defect), marks) in by_case {
-            let Some((mark, why)) = marks.iter().max_by_key(|mark| mark.0) else { continue };
+            let Some((mark, why)) = marks.iter().max_by_key(|mark| mark.0) else {
+                continue;
+            };
             match mark {
                 Mark::Caught => {}
-                Mark::OtherReason => problems.push(format!("{case}: {defect} is caught, but for another clause: {why}")),
+                Mark::OtherReason => {
+                    problems.push(format!("{case}: {defect} is caught, but for another clause: {why}"));
+                }
                 Mark::Unclear => problems.push(format!("{case}: {defect} leaves the case without a verdict: {why}")),
                 Mark::Survived => problems.push(format!("{case}: {defect} survives")),
             }
@@ -164,7 +171,11 @@ pub fn audit(
     let rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let survivors = if full {
         Defect::all()
-            .filter(|defect| !rows.iter().any(|row| row.marks.get(defect).is_some_and(|mark| mark.0 == Mark::Caught)))
+            .filter(|defect| {
+                !rows
+                    .iter()
+                    .any(|row| row.marks.get(defect).is_some_and(|mark| mark.0 == Mark::Caught))
+            })
             .collect()
     } else {
         Vec::new()
@@ -181,7 +192,9 @@ fn one(iut: &Iut, case: &LoadedCase, options: &CaseOptions, interrupt: &AtomicBo
     let Some(device) = embedded_iut(case, iut, &config) else {
         return Err(Unprepared::NotApplicable("an embedded IUT".to_owned()));
     };
-    Ok(virtual_driver::run(config, device, &mut |_| {}, &|| interrupt.load(Ordering::Relaxed)))
+    Ok(virtual_driver::run(config, device, &mut |_| {}, &|| {
+        interrupt.load(Ordering::Relaxed)
+    }))
 }
 
 /// What an outcome says of a defect.
@@ -191,17 +204,29 @@ fn mark(case: &LoadedCase, outcome: &Outcome) -> (Mark, String) {
             FindingSource::Check(id) => id.clone(),
             other => other.to_string(),
         };
-        format!("{} [{}] ({source}): expected {}, seen {}", finding.title, finding.clauses.join(", "), finding.expected, finding.seen)
+        format!(
+            "{} [{}] ({source}): expected {}, seen {}",
+            finding.title,
+            finding.clauses.join(", "),
+            finding.expected,
+            finding.seen
+        )
     };
     let blamed: Vec<&Finding> = outcome.findings.iter().filter(|f| f.blame == Blame::Iut).collect();
     match outcome.verdict {
         Verdict::Fail => {
             let own = blamed.iter().find(|finding| {
-                finding.clauses.iter().any(|clause| case.case.clauses.iter().any(|own| own.value == *clause))
+                finding
+                    .clauses
+                    .iter()
+                    .any(|clause| case.case.clauses.iter().any(|own| own.value == *clause))
             });
             match own {
                 Some(finding) => (Mark::Caught, told(finding)),
-                None => (Mark::OtherReason, blamed.first().map(|finding| told(finding)).unwrap_or_default()),
+                None => (
+                    Mark::OtherReason,
+                    blamed.first().map(|finding| told(finding)).unwrap_or_default(),
+                ),
             }
         }
         Verdict::Pass | Verdict::None => (Mark::Survived, String::new()),

@@ -64,7 +64,10 @@ impl EmbeddedIut {
                 if self.device.is_some() {
                     return Some(IutReport::Started);
                 }
-                let flash = self.kept.take().unwrap_or_else(|| Flash::new(self.config.version.clone()));
+                let flash = self
+                    .kept
+                    .take()
+                    .unwrap_or_else(|| Flash::new(self.config.version.clone()));
                 let mut device = Device::new(self.config.clone(), flash);
                 device.handle(now, DeviceInput::PowerOn);
                 self.device = Some(device);
@@ -99,7 +102,12 @@ impl EmbeddedIut {
 
     /// Gives the device a datagram; one to a port that is closed is lost.
     pub fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        let Some(socket) = self.ports.iter().find(|(_, port)| **port == to.port()).map(|(socket, _)| *socket) else {
+        let Some(socket) = self
+            .ports
+            .iter()
+            .find(|(_, port)| **port == to.port())
+            .map(|(socket, _)| *socket)
+        else {
             return;
         };
         if let Some(device) = &mut self.device {

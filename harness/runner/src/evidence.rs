@@ -53,7 +53,13 @@ const OUTPUT_BYTES: u64 = 4 << 20;
 #[must_use]
 pub fn file_name(id: &str) -> String {
     id.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-._=[],".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-._=[],".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect()
 }
 
@@ -143,7 +149,11 @@ impl Evidence {
         }
         self.output_bytes += line.len() as u64 + 1;
         let Some((path, output)) = &mut self.output else { return };
-        let text = if self.output_bytes > OUTPUT_BYTES { "... more output is not kept" } else { line };
+        let text = if self.output_bytes > OUTPUT_BYTES {
+            "... more output is not kept"
+        } else {
+            line
+        };
         if let Err(source) = writeln!(output, "{text}") {
             self.error = Some(EvidenceError {
                 path: path.clone(),
@@ -165,7 +175,9 @@ impl Evidence {
     /// The number of a datagram's first packet in the capture, from 1.
     #[must_use]
     pub fn packet_of(&self, datagram: u64) -> Option<u64> {
-        self.capture.as_ref().and_then(|(_, capture)| capture.frame_of(datagram))
+        self.capture
+            .as_ref()
+            .and_then(|(_, capture)| capture.frame_of(datagram))
     }
 
     /// Writes what waits and tells whether everything was written.
@@ -183,7 +195,10 @@ impl Evidence {
             self.error = Some(EvidenceError { path, source });
         }
         if let Some((path, capture)) = self.capture.take() {
-            let done = capture.finish().map_err(io::Error::other).and_then(|mut file| file.flush());
+            let done = capture
+                .finish()
+                .map_err(io::Error::other)
+                .and_then(|mut file| file.flush());
             if let Err(source) = done {
                 self.error.get_or_insert(EvidenceError { path, source });
             }

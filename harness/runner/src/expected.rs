@@ -48,7 +48,9 @@ impl Expectations {
                 .iter()
                 .map(|failure| Entry {
                     failure: failure.clone(),
-                    matcher: Glob::new(&escaped(&failure.case.value)).ok().map(|glob| glob.compile_matcher()),
+                    matcher: Glob::new(&escaped(&failure.case.value))
+                        .ok()
+                        .map(|glob| glob.compile_matcher()),
                     asked: false,
                     met: false,
                 })
@@ -70,7 +72,10 @@ impl Expectations {
             entry.asked |= outcome.verdict >= Verdict::Pass && entry.is_for(id, base);
         }
         for finding in &outcome.findings {
-            let entry = self.entries.iter_mut().find(|entry| entry.is_for(id, base) && entry.covers(finding));
+            let entry = self
+                .entries
+                .iter_mut()
+                .find(|entry| entry.is_for(id, base) && entry.covers(finding));
             let verdict = Verdict::of_finding(finding, strict);
             if verdict == Verdict::None {
                 // it would fail the case under `--strict`, so its entry is of use
@@ -122,7 +127,10 @@ impl Expectations {
             if let Some(expires) = &f.expires
                 && expires.value.as_str() < today
             {
-                stale.push(format!("{} ({}): the entry expired on {}", f.case.value, f.clause.value, expires.value));
+                stale.push(format!(
+                    "{} ({}): the entry expired on {}",
+                    f.case.value, f.clause.value, expires.value
+                ));
             } else if entry.asked && !entry.met && f.sometimes != Some(true) && !(chosen && entry.is_for_many()) {
                 stale.push(format!(
                     "{} ({}): no case failed for this any more (line {})",
@@ -139,7 +147,10 @@ impl Entry {
         let case = &self.failure.case.value;
         case == id
             || case == base
-            || self.matcher.as_ref().is_some_and(|matcher| matcher.is_match(id) || matcher.is_match(base))
+            || self
+                .matcher
+                .as_ref()
+                .is_some_and(|matcher| matcher.is_match(id) || matcher.is_match(base))
     }
 
     fn is_for_many(&self) -> bool {
@@ -148,8 +159,7 @@ impl Entry {
 
     fn covers(&self, finding: &Finding) -> bool {
         let clause = &self.failure.clause.value;
-        finding.clauses.contains(clause)
-            || matches!(&finding.source, FindingSource::Check(id) if id == clause)
+        finding.clauses.contains(clause) || matches!(&finding.source, FindingSource::Check(id) if id == clause)
     }
 }
 

@@ -158,7 +158,9 @@ impl Iut {
             Self::of_device(&manifest.name, config)
         } else if manifest.command.is_some() || manifest.board.is_some() {
             for kind in manifest.packages.keys() {
-                claims.add(&format!("pkg:{kind}")).map_err(|error| IutError::Claims(error.to_string()))?;
+                claims
+                    .add(&format!("pkg:{kind}"))
+                    .map_err(|error| IutError::Claims(error.to_string()))?;
             }
             Self {
                 name: manifest.name.clone(),
@@ -183,9 +185,7 @@ impl Iut {
     /// The highest claimed version of `object` or `lwm2m`, 1.0 if none is claimed.
     #[must_use]
     pub fn highest(&self, name: &str) -> (u8, u8) {
-        self.claims
-            .highest(name)
-            .map_or((1, 0), |v| (v.0, v.1))
+        self.claims.highest(name).map_or((1, 0), |v| (v.0, v.1))
     }
 
     /// Whether it runs in virtual time.

@@ -96,7 +96,10 @@ pub fn make(firmware: &Firmware, manifest: Option<(&Manifest, &Path)>, seed: u64
     let Some((manifest, folder)) = manifest.filter(|(manifest, _)| manifest.embedded.is_none()) else {
         return builtin(kind, &version, MODEL, size, seed);
     };
-    let source = manifest.packages.get(kind).ok_or_else(|| MakeError::NotSupplied(kind.to_owned()))?;
+    let source = manifest
+        .packages
+        .get(kind)
+        .ok_or_else(|| MakeError::NotSupplied(kind.to_owned()))?;
     if source.builtin == Some(true) {
         return builtin(kind, &version, source.model.as_deref().unwrap_or(MODEL), size, seed);
     }
@@ -156,7 +159,9 @@ fn supplied(
         })?;
         return Ok(image(bytes, source.version.as_deref().unwrap_or_default()));
     }
-    let Some(words) = &source.command else { return Err(MakeError::NotSupplied(kind.to_owned())) };
+    let Some(words) = &source.command else {
+        return Err(MakeError::NotSupplied(kind.to_owned()));
+    };
     let output = tempfile::NamedTempFile::new().map_err(|source| MakeError::File {
         path: "a temporary file".to_owned(),
         source,
@@ -188,7 +193,11 @@ fn supplied(
         .output()
         .map_err(|error| failed(error.to_string()))?;
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_owned();
+        let said = String::from_utf8_lossy(&done.stderr)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned();
         return Err(failed(format!("{}: {said}", done.status)));
     }
     let bytes = std::fs::read(output.path()).map_err(|source| MakeError::File {

@@ -91,7 +91,10 @@ pub enum Unprepared {
 /// The seed of a case in a run.
 #[must_use]
 pub fn case_seed(run: u64, id: &str) -> u64 {
-    let digest = Sha256::new().chain_update(run.to_be_bytes()).chain_update(id.as_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(run.to_be_bytes())
+        .chain_update(id.as_bytes())
+        .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(first)
@@ -122,7 +125,12 @@ pub fn not_applicable(case: &LoadedCase, iut: &Iut) -> Option<String> {
 /// 3849).
 #[must_use]
 pub fn virtual_addresses(case: &LoadedCase) -> (Addresses, IpAddr) {
-    let ipv6 = case.case.network.as_ref().and_then(|network| network.ipv6).unwrap_or(false);
+    let ipv6 = case
+        .case
+        .network
+        .as_ref()
+        .and_then(|network| network.ipv6)
+        .unwrap_or(false);
     let host = |net: u8, last: u8| -> IpAddr {
         if ipv6 {
             [0x2001, 0xdb8, u16::from(net), 0, 0, 0, 0, u16::from(last)].into()
@@ -137,7 +145,10 @@ pub fn virtual_addresses(case: &LoadedCase) -> (Addresses, IpAddr) {
     let mut repositories = BTreeMap::new();
     for (i, (name, repository)) in crate::session::setup::repositories(&case.case).into_iter().enumerate() {
         if repository.at == RepositoryPlace::Separate {
-            repositories.insert(name, SocketAddr::new(host(2, i as u8 + 1), repository.port.unwrap_or(5683)));
+            repositories.insert(
+                name,
+                SocketAddr::new(host(2, i as u8 + 1), repository.port.unwrap_or(5683)),
+            );
         }
     }
     let addresses = Addresses {
@@ -159,11 +170,16 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         return Err(Unprepared::NotApplicable(why));
     }
     if case.case.iut.as_ref().is_some_and(|iut| iut.lifetime.is_some()) && !takes_lifetime(iut) {
-        return Err(Unprepared::Setting("its registration lifetime: `command` has no {lifetime}"));
+        return Err(Unprepared::Setting(
+            "its registration lifetime: `command` has no {lifetime}",
+        ));
     }
     let id = case.full_id();
     let seed = case_seed(options.seed, &id);
-    let manifest = iut.manifest.as_ref().map(|(manifest, folder)| (manifest.as_ref(), folder.as_path()));
+    let manifest = iut
+        .manifest
+        .as_ref()
+        .map(|(manifest, folder)| (manifest.as_ref(), folder.as_path()));
     let packages = packages::make_all(&case.case, manifest, seed)?;
     let (link, network) = match &case.case.network {
         Some(own) => (
@@ -174,7 +190,10 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
     };
     let link = options.link.as_deref().cloned().unwrap_or(link);
     let controls = match &iut.manifest {
-        Some((manifest, _)) => manifest.board.as_ref().is_none_or(|board| !board.value.actions.is_empty()),
+        Some((manifest, _)) => manifest
+            .board
+            .as_ref()
+            .is_none_or(|board| !board.value.actions.is_empty()),
         None => true,
     };
     let real = !iut.is_embedded();
@@ -192,7 +211,11 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         link,
         network,
         trouble: trouble(&options.network.spec),
-        parameters: iut.parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        parameters: iut
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         strict: options.strict,
         tolerance: if real {
             // scheduling on a busy machine, scaled with the clock
@@ -211,8 +234,14 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
 fn takes_lifetime(iut: &Iut) -> bool {
     match &iut.manifest {
         Some((manifest, _)) if !iut.is_embedded() => {
-            let words = manifest.command.iter().flat_map(|command| &command.value).map(|word| &word.value);
-            words.chain(manifest.environment.values()).any(|word| word.contains("{lifetime}"))
+            let words = manifest
+                .command
+                .iter()
+                .flat_map(|command| &command.value)
+                .map(|word| &word.value);
+            words
+                .chain(manifest.environment.values())
+                .any(|word| word.contains("{lifetime}"))
         }
         _ => true,
     }
@@ -221,7 +250,9 @@ fn takes_lifetime(iut: &Iut) -> bool {
 /// The embedded IUT of a case.
 #[must_use]
 pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Option<EmbeddedIut> {
-    let IutKind::Embedded(base) = &iut.kind else { return None };
+    let IutKind::Embedded(base) = &iut.kind else {
+        return None;
+    };
     let (_, address) = virtual_addresses(case);
     let mut device: DeviceConfig = base.as_ref().clone();
     device.endpoint = format!("fotaproof-{}", case.id.replace('.', "-"));

@@ -152,7 +152,11 @@ pub fn run(
         })
         .collect();
     let all_ran = aborted.is_none();
-    let stale = if all_ran { lock(&expectations).stale(today, options.chosen) } else { Vec::new() };
+    let stale = if all_ran {
+        lock(&expectations).stale(today, options.chosen)
+    } else {
+        Vec::new()
+    };
     Finished {
         cases: finished,
         stale,
@@ -264,7 +268,10 @@ pub(crate) fn open_evidence(
     Evidence::create(&folder.join("cases"), &config.id, &comment, wanted).map(Some)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a case took by the clock on the wall is reported")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a case took by the clock on the wall is reported"
+)]
 fn run_case(
     iut: &Iut,
     case: &LoadedCase,
@@ -321,7 +328,11 @@ pub(crate) fn judged(
         reason: judged.reason,
         iut_ms: outcome.duration.as_secs_f64() * 1e3,
         held: outcome.held,
-        findings: outcome.findings.iter().map(|finding| shown_finding(finding, evidence)).collect(),
+        findings: outcome
+            .findings
+            .iter()
+            .map(|finding| shown_finding(finding, evidence))
+            .collect(),
         notes,
         measurements: outcome
             .measurements

@@ -15,7 +15,9 @@ use crate::expected::Expectations;
 use crate::iut::Iut;
 use crate::prepare::session_config;
 use crate::real::{self, Interrupt, RealCase};
-use crate::run::{Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared};
+use crate::run::{
+    Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared,
+};
 
 /// Lifetime in seconds when neither the case nor the manifest says one.
 const LIFETIME: u32 = 86_400;
@@ -71,7 +73,9 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
             if schedule.stop.load(Ordering::Relaxed) || schedule.interrupt.load(Ordering::Relaxed) {
                 return;
             }
-            let Some(i) = rest.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let Some(i) = rest.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
             one(schedule, &place, *i, error);
         }
     };
@@ -192,7 +196,9 @@ fn one(schedule: &Schedule<'_>, place: &Place<'_>, i: usize, error: &Mutex<Optio
 /// An endpoint name that tells the case and is short enough for every client.
 fn endpoint(manifest: &Manifest, case: &LoadedCase, instance: usize) -> String {
     match &manifest.endpoint {
-        Some(name) => name.replace("{case}", &case.id.replace('.', "-")).replace("{instance}", &instance.to_string()),
+        Some(name) => name
+            .replace("{case}", &case.id.replace('.', "-"))
+            .replace("{instance}", &instance.to_string()),
         None => {
             let short: String = case.id.replace('.', "-").chars().take(32).collect();
             format!("fp{instance}-{short}")
@@ -200,7 +206,10 @@ fn endpoint(manifest: &Manifest, case: &LoadedCase, instance: usize) -> String {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a case took by the clock on the wall is reported")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a case took by the clock on the wall is reported"
+)]
 fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<CaseResult, RunError> {
     let (case, options) = (&schedule.cases[i], schedule.options);
     let begun = Instant::now();
@@ -256,7 +265,10 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
         if let Err(error) = std::fs::remove_dir_all(&folder)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(RunError::Evidence(EvidenceError { path: folder, source: error }));
+            return Err(RunError::Evidence(EvidenceError {
+                path: folder,
+                source: error,
+            }));
         }
     }
     result.wall_ms = begun.elapsed().as_secs_f64() * 1e3;

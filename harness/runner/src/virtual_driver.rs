@@ -58,7 +58,10 @@ pub fn run(
                 session.handle(now, Input::Interrupt);
             }
         }
-        let next = [session.poll_deadline(), iut.poll_deadline()].into_iter().flatten().min();
+        let next = [session.poll_deadline(), iut.poll_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         match next {
             Some(at) if at > now => {
                 now = at;

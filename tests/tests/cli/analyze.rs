@@ -24,9 +24,14 @@ fn exit_codes_of_analyze() {
     }
     assert_eq!(fotaproof("analyze").code, Some(2));
     let ended = fotaproof(&format!("analyze --skip no-such {CAPTURES}/pass-own-register.pcapng"));
-    assert_eq!((ended.code, ended.err.as_str()), (Some(2), "error: there is no check `no-such`\n"));
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(2), "error: there is no check `no-such`\n")
+    );
     // Of several captures the worst counts.
-    let ended = fotaproof(&format!("analyze {CAPTURES}/pass-own-register.pcapng {CAPTURES}/fail-npm-push.pcapng"));
+    let ended = fotaproof(&format!(
+        "analyze {CAPTURES}/pass-own-register.pcapng {CAPTURES}/fail-npm-push.pcapng"
+    ));
     assert_eq!(ended.code, Some(1));
     let ended = fotaproof(&format!("analyze --skip token-echo {CAPTURES}/fail-npm-push.pcapng"));
     assert_eq!(ended.code, Some(0), "the check that fails was left out");
@@ -39,7 +44,10 @@ fn what_analyze_leaves() {
     for name in ["pass-own-lost-acks.pcapng", "pass-field-classic.pcap"] {
         std::fs::copy(captures.join(name), folder.path().join(name)).expect("a copy");
     }
-    let ended = fotaproof_in(folder.path(), "analyze --format json --out out pass-own-lost-acks.pcapng pass-field-classic.pcap");
+    let ended = fotaproof_in(
+        folder.path(),
+        "analyze --format json --out out pass-own-lost-acks.pcapng pass-field-classic.pcap",
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     let report: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
     assert_eq!(report["captures"][0]["verdict"], "pass");
@@ -61,14 +69,18 @@ fn what_analyze_leaves() {
 
 #[test]
 fn the_same_capture_has_no_difference() {
-    let ended = fotaproof(&format!("diff {CAPTURES}/pass-own-push.pcapng {CAPTURES}/pass-own-push.pcapng"));
+    let ended = fotaproof(&format!(
+        "diff {CAPTURES}/pass-own-push.pcapng {CAPTURES}/pass-own-push.pcapng"
+    ));
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert_eq!(ended.out, "device fotaproof-push-happy: no difference\nno regression\n");
 }
 
 #[test]
 fn differences_of_two_captures() {
-    let worse = fotaproof(&format!("diff {CAPTURES}/pass-own-lost-acks.pcapng {CAPTURES}/fail-own-duplicate-answer.pcapng"));
+    let worse = fotaproof(&format!(
+        "diff {CAPTURES}/pass-own-lost-acks.pcapng {CAPTURES}/fail-own-duplicate-answer.pcapng"
+    ));
     assert_eq!(worse.code, Some(1), "{}", worse.out);
     insta::assert_snapshot!("diff-captures", worse.out);
     let better = fotaproof(&format!(

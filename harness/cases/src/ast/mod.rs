@@ -11,22 +11,22 @@ mod scalar;
 mod step;
 
 pub use case::{
-    Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace,
-    Role, ServerAnswer, ServerBehaviour, ServerInterface,
+    Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace, Role, ServerAnswer,
+    ServerBehaviour, ServerInterface,
 };
 pub use expect::{
-    Answers, Expect, FirmwareVersion, MessageExpect, MessageMatch, NotificationExpect, Outcome,
-    OutcomeGrade, Party, RegistrationExpect, Station, Intervals,
+    Answers, Expect, FirmwareVersion, Intervals, MessageExpect, MessageMatch, NotificationExpect, Outcome,
+    OutcomeGrade, Party, RegistrationExpect, Station,
 };
 pub use network::{
     BlockSelect, CoapSelect, Direction, GilbertElliott, Impairments, Nat, Network, NetworkChange, Oversize, Rule,
     Select, Window,
 };
 pub use scalar::{
-    At, BlockText, CodeMatch, DataFormat, Hex, Many, Method, MessageType, Pair, ParseProblem, Path, Pos,
-    Probability, ResultName, Size, Span, StateName, ValueMatch,
+    At, BlockText, CodeMatch, DataFormat, Hex, Many, MessageType, Method, Pair, ParseProblem, Path, Pos, Probability,
+    ResultName, Size, Span, StateName, ValueMatch,
 };
 pub use step::{
-    Attributes, Await, Cancellation, Datagram, IutAction, Payload, Poll, Pull,
-    Push, PushMethod, RawOption, RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
+    Attributes, Await, Cancellation, Datagram, IutAction, Payload, Poll, Pull, Push, PushMethod, RawOption,
+    RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
 };

@@ -248,9 +248,7 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, ParseProblem> {
         const WANT: &str = "a size such as 512, 8 KiB or 1 MiB";
         let text = text.trim();
-        let split = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let scale = match unit.trim() {
             "" | "B" => 1,
@@ -426,7 +424,10 @@ impl FromStr for ResultName {
         }
         match text.parse::<u8>() {
             Ok(value) => Ok(Self(value)),
-            Err(_) => problem("a result such as initial, success, integrity-failed, or its number", text),
+            Err(_) => problem(
+                "a result such as initial, success, integrity-failed, or its number",
+                text,
+            ),
         }
     }
 }
@@ -547,9 +548,7 @@ impl FromStr for Hex {
             .map(|c| c.to_digit(16).map(|d| d as u8))
             .collect();
         match digits {
-            Some(digits) if digits.len() % 2 == 0 => {
-                Ok(Self(digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect()))
-            }
+            Some(digits) if digits.len() % 2 == 0 => Ok(Self(digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect())),
             _ => problem(WANT, text),
         }
     }
@@ -626,7 +625,10 @@ impl FromStr for Method {
             "ipatch" => Ok(Self(7)),
             code => match CodeMatch::from_str(code) {
                 Ok(CodeMatch::Exact(code)) => Ok(Self(code)),
-                _ => problem("a method: get, post, put, delete, fetch, patch, ipatch, or a code such as 0.09", text),
+                _ => problem(
+                    "a method: get, post, put, delete, fetch, patch, ipatch, or a code such as 0.09",
+                    text,
+                ),
             },
         }
     }
@@ -678,19 +680,14 @@ impl ValueMatch {
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
         let number = || value.trim().parse::<f64>().ok();
-        let same = |want: &str| {
-            want == value
-                || matches!((want.parse::<f64>(), number()), (Ok(a), Some(b)) if a == b)
-        };
+        let same = |want: &str| want == value || matches!((want.parse::<f64>(), number()), (Ok(a), Some(b)) if a == b);
         match self {
             Self::Any => true,
             Self::Equal(want) => same(want),
             Self::Not(want) => !same(want),
             Self::AtLeast(least) => number().is_some_and(|n| n >= *least as f64),
             Self::AtMost(most) => number().is_some_and(|n| n <= *most as f64),
-            Self::Within(least, most) => {
-                number().is_some_and(|n| n >= *least as f64 && n <= *most as f64)
-            }
+            Self::Within(least, most) => number().is_some_and(|n| n >= *least as f64 && n <= *most as f64),
             Self::OneOf(all) => all.iter().any(|want| same(want)),
         }
     }

@@ -3,12 +3,10 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use fotaproof_cases::claims;
 use fotaproof_cases::ast::{At, Await, Span, Step};
+use fotaproof_cases::claims;
 use fotaproof_lwm2m::server::{OpId, PushOutcome};
-use fotaproof_trace::{
-    Blame, EventKind, Finding, FindingSource, Grade, Verdict,
-};
+use fotaproof_trace::{Blame, EventKind, Finding, FindingSource, Grade, Verdict};
 use fotaproof_wire::coap::{BlockValue, Code};
 use fotaproof_wire::path::LwPath;
 
@@ -48,11 +46,16 @@ impl Session {
 
     /// The IUT ended on its own: no step can go on.
     fn lost_iut(&mut self) -> bool {
-        let Some(status) = self.facts.iut_lost.take() else { return false };
+        let Some(status) = self.facts.iut_lost.take() else {
+            return false;
+        };
         let at = self.position();
         let given = self.script.running.as_ref().is_some_and(|r| r.given);
         if self.facts.registrations.is_empty() {
-            self.conclude(Verdict::Inconclusive, &format!("the IUT ended before it registered: {status}"));
+            self.conclude(
+                Verdict::Inconclusive,
+                &format!("the IUT ended before it registered: {status}"),
+            );
         } else if given {
             self.conclude(Verdict::Inconclusive, &format!("the IUT ended ({status}) in: {at}"));
         } else {
@@ -76,7 +79,10 @@ impl Session {
 
     /// The clauses of an expectation, or those of the case.
     pub(super) fn clauses(&self, own: Option<&Vec<At<String>>>) -> Vec<String> {
-        own.unwrap_or(&self.config.case.clauses).iter().map(|clause| clause.value.clone()).collect()
+        own.unwrap_or(&self.config.case.clauses)
+            .iter()
+            .map(|clause| clause.value.clone())
+            .collect()
     }
 
     fn next_step(&mut self) -> bool {
@@ -112,7 +118,10 @@ impl Session {
         let mut running = Running::new(index, given, Arc::new(step.value.clone()), step.pos.line, text, began);
         running.anchor = self.script.anchor;
         running.sent_before = self.world.sent.len();
-        let reads_before = step.expect.as_ref().is_some_and(|e| super::judge::asks_unchanged(&e.value));
+        let reads_before = step
+            .expect
+            .as_ref()
+            .is_some_and(|e| super::judge::asks_unchanged(&e.value));
         let reads_version = self.facts.old_version.is_none()
             && !self.facts.registrations.is_empty()
             && setup::asks_for_old_version(&case);
@@ -203,7 +212,13 @@ impl Session {
 
     fn label(&mut self, running: &Running) {
         let Some(label) = &running.step.label else { return };
-        let sent = self.world.sent.iter().skip(running.sent_before.min(self.world.sent.len())).cloned().collect();
+        let sent = self
+            .world
+            .sent
+            .iter()
+            .skip(running.sent_before.min(self.world.sent.len()))
+            .cloned()
+            .collect();
         self.script.labels.insert(
             label.value.clone(),
             Label {
@@ -217,12 +232,18 @@ impl Session {
     /// Whether the action of a step is over; its answer is then in place.
     fn acted(&mut self, running: &mut Running) -> bool {
         let now = self.now;
-        let Phase::Act(act) = &mut running.phase else { return true };
+        let Phase::Act(act) = &mut running.phase else {
+            return true;
+        };
         match act {
             Act::Nothing => true,
             Act::Wait { until } => now >= *until,
             Act::Ops { ops, other } => {
-                let answers = if *other { &mut self.facts.other_answers } else { &mut self.facts.answers };
+                let answers = if *other {
+                    &mut self.facts.other_answers
+                } else {
+                    &mut self.facts.answers
+                };
                 if running.step.background == Some(true) {
                     self.script.background = ops.last().copied();
                     running.op = ops.last().copied();
@@ -234,12 +255,18 @@ impl Session {
                 let all: Vec<Answer> = ops.iter().filter_map(|op| answers.remove(op)).collect();
                 running.op = running.op.or_else(|| ops.last().copied());
                 // the worst of several answers stands for the step
-                running.answer = all.iter().find(|answer| !answer.is_success()).or_else(|| all.last()).cloned();
+                running.answer = all
+                    .iter()
+                    .find(|answer| !answer.is_success())
+                    .or_else(|| all.last())
+                    .cloned();
                 true
             }
             Act::Listen { until } => {
                 let until = *until;
-                let Some(listening) = &self.facts.listening else { return true };
+                let Some(listening) = &self.facts.listening else {
+                    return true;
+                };
                 let response = listening.heard.iter().find(|answer| answer.back != Back::EmptyAck);
                 let settled = response.is_some_and(|answer| now >= answer.at + Duration::from_millis(500));
                 if !settled && now < until {
@@ -267,8 +294,16 @@ impl Session {
             }
             Act::AwaitMessage { until } => {
                 let until = *until;
-                let Some(select) = &running.step.await_message else { return true };
-                if self.facts.log.matching(running.anchor.log, &select.value, &self.config.addresses).next().is_some() {
+                let Some(select) = &running.step.await_message else {
+                    return true;
+                };
+                if self
+                    .facts
+                    .log
+                    .matching(running.anchor.log, &select.value, &self.config.addresses)
+                    .next()
+                    .is_some()
+                {
                     running.awaited = true;
                     return true;
                 }
@@ -302,7 +337,12 @@ impl Session {
             Await::Send => more(self.facts.sends.len(), since.sends),
             Await::Answer => {
                 let Some(op) = self.script.background else { return true };
-                match self.facts.answers.remove(&op).or_else(|| self.facts.other_answers.remove(&op)) {
+                match self
+                    .facts
+                    .answers
+                    .remove(&op)
+                    .or_else(|| self.facts.other_answers.remove(&op))
+                {
                     Some(answer) => {
                         running.answer = Some(answer);
                         self.script.background = None;
@@ -334,7 +374,11 @@ impl Session {
             Some(answer) if !answer.is_success() => {
                 let why = format!("{}: {}", running.text, answer.told());
                 let lost = matches!(answer.back, Back::NotSent(_));
-                let told = if lost { why } else { format!("the IUT could not be brought to where the question is asked; {why}") };
+                let told = if lost {
+                    why
+                } else {
+                    format!("the IUT could not be brought to where the question is asked; {why}")
+                };
                 self.conclude(Verdict::Inconclusive, &told);
                 false
             }
@@ -363,7 +407,9 @@ impl Session {
     /// Reads in the background when they are due.
     pub(super) fn background_poll(&mut self) -> bool {
         let now = self.now;
-        let Some(poll) = &mut self.script.poll else { return false };
+        let Some(poll) = &mut self.script.poll else {
+            return false;
+        };
         let answers = &mut self.facts.answers;
         poll.ops.retain(|op| answers.remove(op).is_none());
         if now < poll.next {
@@ -381,7 +427,11 @@ impl Session {
     pub(super) fn push_block(&mut self, op: OpId, block: BlockValue, code: Code, answer: Option<BlockValue>) {
         let wanted = self.script.running.as_ref().is_some_and(|running| {
             running.op == Some(op)
-                && running.step.expect.as_ref().is_some_and(|expect| super::judge::asks_answers(&expect.value))
+                && running
+                    .step
+                    .expect
+                    .as_ref()
+                    .is_some_and(|expect| super::judge::asks_answers(&expect.value))
         });
         if wanted && let Some(running) = &mut self.script.running {
             running.blocks.push((block, code, answer));
@@ -436,7 +486,9 @@ impl Session {
                     self.facts.answers.insert(op, Answer::silence(self.now));
                     self.note(format!("the IUT ended: {status}"));
                 }
-                let Some(answer) = self.facts.answers.remove(&op) else { return false };
+                let Some(answer) = self.facts.answers.remove(&op) else {
+                    return false;
+                };
                 let answered = matches!(answer.back, Back::Code(_));
                 if !answered && tries < 3 && self.facts.iut_running {
                     let op = self.world.server.read(self.now, &LwPath::resource(3, 0, 3), None);
@@ -444,7 +496,10 @@ impl Session {
                     return true;
                 }
                 if !answered && let Some(excuse) = self.excuse() {
-                    self.conclude(Verdict::Inconclusive, &format!("no answer at the end of the case; {excuse}"));
+                    self.conclude(
+                        Verdict::Inconclusive,
+                        &format!("no answer at the end of the case; {excuse}"),
+                    );
                 } else if !answered {
                     self.find(Finding {
                         source: FindingSource::Harness,

@@ -5,9 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use fotaproof_cases::ast::{Cancellation, IutAction, Reset, Step};
 use fotaproof_lwm2m::server::{Cancel, Method, OpId, RequestSpec};
-use fotaproof_trace::{
-    EventKind, TransferFacts, TransferPhase, TransferWay,
-};
+use fotaproof_trace::{EventKind, TransferFacts, TransferPhase, TransferWay};
 use fotaproof_wire::coap::Code;
 use fotaproof_wire::path::LwPath;
 
@@ -22,7 +20,10 @@ impl Session {
         let step = running.step.clone();
         let now = self.now;
         if let Some(what) = &step.await_ {
-            let within = step.within.as_ref().map_or_else(|| self.span("start", Duration::from_secs(60)), |w| w.value.0);
+            let within = step
+                .within
+                .as_ref()
+                .map_or_else(|| self.span("start", Duration::from_secs(60)), |w| w.value.0);
             return Ok(Act::Await {
                 what: what.value,
                 until: now + within,
@@ -45,7 +46,10 @@ impl Session {
             let mut ops = Vec::new();
             for path in paths.value.iter() {
                 let path = Self::lwm2m_path(&path.0)?;
-                let op = self.world.server.observe(now, &path, step.accept.map(|format| format.0));
+                let op = self
+                    .world
+                    .server
+                    .observe(now, &path, step.accept.map(|format| format.0));
                 self.facts.observations.insert(path, op);
                 ops.push(op);
             }
@@ -57,8 +61,18 @@ impl Session {
         if let Some(write) = &step.write {
             let path = Self::lwm2m_path(&write.value.to.0)?;
             let (format, bytes) = self.write_content(&write.value)?;
-            let method = if write.value.partial == Some(true) { Method::Post } else { Method::Put };
-            return Ok(Act::op(self.world.server.write(now, &path, Some(format), &bytes, method)));
+            let method = if write.value.partial == Some(true) {
+                Method::Post
+            } else {
+                Method::Put
+            };
+            return Ok(Act::op(self.world.server.write(
+                now,
+                &path,
+                Some(format),
+                &bytes,
+                method,
+            )));
         }
         if let Some(reset) = &step.reset {
             return Ok(Act::op(match reset.value {
@@ -81,12 +95,22 @@ impl Session {
             let a = &attributes.value;
             let path = Self::lwm2m_path(&a.to.0)?;
             let mut words = Vec::new();
-            for (name, value) in [("pmin", a.pmin.map(f64::from)), ("pmax", a.pmax.map(f64::from)), ("gt", a.gt), ("lt", a.lt), ("st", a.st)] {
+            for (name, value) in [
+                ("pmin", a.pmin.map(f64::from)),
+                ("pmax", a.pmax.map(f64::from)),
+                ("gt", a.gt),
+                ("lt", a.lt),
+                ("st", a.st),
+            ] {
                 if let Some(value) = value {
                     words.push(format!("{name}={value}"));
                 }
             }
-            return Ok(Act::op(self.world.server.write_attributes(now, &path, &words.join("&"))));
+            return Ok(Act::op(self.world.server.write_attributes(
+                now,
+                &path,
+                &words.join("&"),
+            )));
         }
         if let Some(push) = &step.push {
             return self.begin_push(running, &push.value);
@@ -101,7 +125,13 @@ impl Session {
             let value = fotaproof_wire::value::Value::String(uri);
             let bytes = fotaproof_wire::content::encode(format, &path, &[(path, value)])
                 .map_err(|error| format!("the URI cannot be written: {error}"))?;
-            return Ok(Act::op(self.world.server.write(now, &path, Some(format), &bytes, Method::Put)));
+            return Ok(Act::op(self.world.server.write(
+                now,
+                &path,
+                Some(format),
+                &bytes,
+                Method::Put,
+            )));
         }
         if let Some(request) = &step.request {
             let spec = self.request_spec(&request.value)?;
@@ -118,7 +148,9 @@ impl Session {
             return self.begin_resend(&resend.value);
         }
         if let Some(wait) = &step.wait {
-            return Ok(Act::Wait { until: now + wait.value.0 });
+            return Ok(Act::Wait {
+                until: now + wait.value.0,
+            });
         }
         self.begin_change(&step)
     }
@@ -171,7 +203,12 @@ impl Session {
             return Ok(Act::Nothing);
         }
         if let Some(poll) = &step.poll {
-            let paths = poll.value.paths.iter().map(|path| Self::lwm2m_path(&path.0)).collect::<Result<Vec<_>, _>>()?;
+            let paths = poll
+                .value
+                .paths
+                .iter()
+                .map(|path| Self::lwm2m_path(&path.0))
+                .collect::<Result<Vec<_>, _>>()?;
             self.script.poll = (!paths.is_empty()).then(|| Polling {
                 paths,
                 every: poll.value.every.map_or(Duration::from_secs(1), |span| span.0),
@@ -198,31 +235,43 @@ impl Session {
         Ok(Act::Nothing)
     }
 
-    fn begin_cancel(
-        &mut self,
-        paths: &[fotaproof_cases::ast::Path],
-        by: Cancellation,
-    ) -> Result<Act, Unable> {
+    fn begin_cancel(&mut self, paths: &[fotaproof_cases::ast::Path], by: Cancellation) -> Result<Act, Unable> {
         let mut ops = Vec::new();
         for path in paths {
             let path = Self::lwm2m_path(&path.0)?;
-            let op = self.facts.observations.get(&path).copied().ok_or_else(|| format!("{path} is not observed"))?;
+            let op = self
+                .facts
+                .observations
+                .get(&path)
+                .copied()
+                .ok_or_else(|| format!("{path} is not observed"))?;
             let how = match by {
                 Cancellation::Get => Cancel::Get,
                 Cancellation::Rst => Cancel::Reset,
             };
             ops.extend(self.world.server.cancel_observation(self.now, op, how));
         }
-        Ok(if ops.is_empty() { Act::Nothing } else { Act::Ops { ops, other: false } })
+        Ok(if ops.is_empty() {
+            Act::Nothing
+        } else {
+            Act::Ops { ops, other: false }
+        })
     }
 
     fn begin_request(&mut self, sender: std::net::SocketAddr, mut spec: RequestSpec) -> Result<Act, Unable> {
         if sender == self.config.addresses.server {
             return Ok(Act::op(self.world.server.request(self.now, spec)));
         }
-        let to = self.facts.iut_address.ok_or_else(|| "the address of the IUT is not known yet".to_owned())?;
+        let to = self
+            .facts
+            .iut_address
+            .ok_or_else(|| "the address of the IUT is not known yet".to_owned())?;
         spec.to = Some(to);
-        let other = self.world.others.get_mut(&sender).ok_or_else(|| "this party cannot send requests".to_owned())?;
+        let other = self
+            .world
+            .others
+            .get_mut(&sender)
+            .ok_or_else(|| "this party cannot send requests".to_owned())?;
         Ok(Act::Ops {
             ops: vec![other.request(self.now, spec)],
             other: true,
@@ -255,30 +304,52 @@ impl Session {
             heard: Vec::new(),
         });
         self.world.send_past(self.now, from, to, bytes, planned);
-        Ok(Act::Listen { until: self.now + listen })
+        Ok(Act::Listen {
+            until: self.now + listen,
+        })
     }
 
     fn begin_resend(&mut self, resend: &fotaproof_cases::ast::Resend) -> Result<Act, Unable> {
         let name = &resend.of.value;
-        let label = self.script.labels.get(name).ok_or_else(|| format!("no step before is called `{name}`"))?;
+        let label = self
+            .script
+            .labels
+            .get(name)
+            .ok_or_else(|| format!("no step before is called `{name}`"))?;
         let sent = match resend.block {
             Some(block) => label.sent.iter().find(|sent| sent.block1 == Some(block)),
             None => label.sent.last(),
         };
-        let sent = sent.cloned().ok_or_else(|| format!("step `{name}` sent no such datagram"))?;
+        let sent = sent
+            .cloned()
+            .ok_or_else(|| format!("step `{name}` sent no such datagram"))?;
         let view = fotaproof_wire::coap::MessageView::parse(&sent.bytes).map_err(|e| e.to_string())?;
         let (id, token) = (view.message_id(), view.token().to_vec());
         let listen = resend.listen.map_or(Duration::from_secs(5), |span| span.0);
-        self.begin_datagram(sent.from, Some(sent.to), sent.bytes.clone(), Some(id), token, listen, false)
+        self.begin_datagram(
+            sent.from,
+            Some(sent.to),
+            sent.bytes.clone(),
+            Some(id),
+            token,
+            listen,
+            false,
+        )
     }
 
     fn begin_push(&mut self, running: &mut Running, push: &fotaproof_cases::ast::Push) -> Result<Act, Unable> {
         let now = self.now;
         let background = running.step.background.unwrap_or(false);
         if let Some(of) = &push.of {
-            let label = self.script.labels.get(&of.value).ok_or_else(|| format!("no step before is called `{}`", of.value))?;
+            let label = self
+                .script
+                .labels
+                .get(&of.value)
+                .ok_or_else(|| format!("no step before is called `{}`", of.value))?;
             let op = label.op.ok_or_else(|| format!("step `{}` is no push", of.value))?;
-            let stop_after = push.stop_after.map(|block| block + 1 - push.from.unwrap_or(0).min(block));
+            let stop_after = push
+                .stop_after
+                .map(|block| block + 1 - push.from.unwrap_or(0).min(block));
             if !self.world.server.resume_push(now, op, push.from, stop_after) {
                 return Err(format!("the push `{}` cannot go on", of.value));
             }
@@ -298,13 +369,24 @@ impl Session {
         let op = if sender == self.config.addresses.server {
             self.world.server.push(now, spec)
         } else {
-            spec.to = Some(self.facts.iut_address.ok_or_else(|| "the address of the IUT is not known yet".to_owned())?);
-            let other = self.world.others.get_mut(&sender).ok_or_else(|| "this party cannot push".to_owned())?;
+            spec.to = Some(
+                self.facts
+                    .iut_address
+                    .ok_or_else(|| "the address of the IUT is not known yet".to_owned())?,
+            );
+            let other = self
+                .world
+                .others
+                .get_mut(&sender)
+                .ok_or_else(|| "this party cannot push".to_owned())?;
             other.push(now, spec)
         };
         running.op = Some(op);
         if sender != self.config.addresses.server {
-            return Ok(Act::Ops { ops: vec![op], other: true });
+            return Ok(Act::Ops {
+                ops: vec![op],
+                other: true,
+            });
         }
         Ok(self.push_act(op, background))
     }
@@ -318,11 +400,17 @@ impl Session {
     }
 
     fn change_repository(&mut self, change: &fotaproof_cases::ast::RepositoryChange) -> Result<Act, Unable> {
-        let name = change.name.as_ref().map_or("main", |name| name.value.as_str()).to_owned();
-        let faults = change
-            .faults
+        let name = change
+            .name
             .as_ref()
-            .map(|faults| faults.iter().filter_map(|fault| setup::fault_of(fault, &self.config)).collect::<Vec<_>>());
+            .map_or("main", |name| name.value.as_str())
+            .to_owned();
+        let faults = change.faults.as_ref().map(|faults| {
+            faults
+                .iter()
+                .filter_map(|fault| setup::fault_of(fault, &self.config))
+                .collect::<Vec<_>>()
+        });
         let image = match &change.package {
             Some(package) => Some(self.package(Some(&package.value))?),
             None => None,
@@ -333,7 +421,11 @@ impl Session {
         let now = self.now;
         let files = match self.world.repositories.get_mut(&name) {
             Some(repository) => repository.files(),
-            None => self.world.server.files_mut().ok_or_else(|| format!("there is no repository `{name}`"))?,
+            None => self
+                .world
+                .server
+                .files_mut()
+                .ok_or_else(|| format!("there is no repository `{name}`"))?,
         };
         if release || faults.is_some() {
             files.clear_faults();

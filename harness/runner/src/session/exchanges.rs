@@ -39,7 +39,14 @@ pub(crate) struct Exchanges {
 
 impl Exchanges {
     /// A datagram enters the link.
-    pub(crate) fn sent(&mut self, now: Duration, datagram: DatagramId, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
+    pub(crate) fn sent(
+        &mut self,
+        now: Duration,
+        datagram: DatagramId,
+        src: SocketAddr,
+        dst: SocketAddr,
+        payload: &[u8],
+    ) {
         let Ok(view) = MessageView::parse(payload) else { return };
         let (key, acknowledgement) = match view.kind() {
             Type::Con => ((src, dst, view.message_id()), false),
@@ -47,7 +54,9 @@ impl Exchanges {
             Type::Non => return,
         };
         if acknowledgement {
-            let Some(exchange) = self.open.get_mut(&key) else { return };
+            let Some(exchange) = self.open.get_mut(&key) else {
+                return;
+            };
             exchange.acknowledged += 1;
         } else {
             let exchange = self.open.entry(key).or_default();
@@ -59,7 +68,9 @@ impl Exchanges {
 
     /// A datagram reached the other end.
     pub(crate) fn delivered(&mut self, datagram: DatagramId) {
-        let Some((key, acknowledgement)) = self.parts.get(datagram) else { return };
+        let Some((key, acknowledgement)) = self.parts.get(datagram) else {
+            return;
+        };
         if *acknowledgement {
             self.open.remove(key);
         } else if let Some(exchange) = self.open.get_mut(key) {
@@ -69,7 +80,9 @@ impl Exchanges {
 
     /// Chance lost a packet of a datagram; what a rule or a blackout of the case loses is meant.
     pub(crate) fn lost(&mut self, now: Duration, datagram: DatagramId) {
-        let Some((key, _)) = self.parts.get(datagram) else { return };
+        let Some((key, _)) = self.parts.get(datagram) else {
+            return;
+        };
         self.last_loss = Some(now);
         if let Some(exchange) = self.open.get_mut(key) {
             exchange.lost_at_random += 1;

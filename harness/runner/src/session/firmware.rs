@@ -102,7 +102,10 @@ impl Firmware {
     /// Follows the stations through the samples since the anchor.
     pub(crate) fn follow(&self, stations: &[Station]) -> Follow {
         let samples = self.since(self.anchor);
-        let mut states = samples.iter().filter_map(|s| s.state.map(|state| (state, s.by))).peekable();
+        let mut states = samples
+            .iter()
+            .filter_map(|s| s.state.map(|state| (state, s.by)))
+            .peekable();
         let before = states.peek().map(|(state, _)| *state);
         // -1 until the first station was seen
         let mut place: Option<usize> = None;
@@ -213,8 +216,18 @@ mod tests {
         f.settle();
         let path = stations(&["updating?", "idle"]);
         assert_eq!(f.follow(&path), Follow::OnTheWay);
-        f.add(Sampled { at: Duration::from_secs(9), state: Some(2), result: None, by: SampleSource::Read });
-        f.add(Sampled { at: Duration::from_secs(10), state: Some(0), result: None, by: SampleSource::Read });
+        f.add(Sampled {
+            at: Duration::from_secs(9),
+            state: Some(2),
+            result: None,
+            by: SampleSource::Read,
+        });
+        f.add(Sampled {
+            at: Duration::from_secs(10),
+            state: Some(0),
+            result: None,
+            by: SampleSource::Read,
+        });
         assert_eq!(f.follow(&path), Follow::Arrived);
     }
 }

@@ -39,7 +39,10 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Reading what is needed to judge later.
-    Prelude { pair: Option<PairRead>, version: Option<OneRead> },
+    Prelude {
+        pair: Option<PairRead>,
+        version: Option<OneRead>,
+    },
     /// The action is under way.
     Act(Act),
     /// The expectations are judged.
@@ -116,7 +119,9 @@ impl PairRead {
                     self.state = Some(session.world.server.read(now, &paths[0], None));
                 }
                 (Some(op), None) => {
-                    let Some(answer) = session.facts.answers.remove(&op) else { return ReadState::Pending };
+                    let Some(answer) = session.facts.answers.remove(&op) else {
+                        return ReadState::Pending;
+                    };
                     if let Some(failed) = self.again(session, &answer, &paths[0]) {
                         return failed;
                     }
@@ -125,12 +130,19 @@ impl PairRead {
                     }
                 }
                 (Some(_), Some(op)) => {
-                    let Some(answer) = session.facts.answers.remove(&op) else { return ReadState::Pending };
+                    let Some(answer) = session.facts.answers.remove(&op) else {
+                        return ReadState::Pending;
+                    };
                     if let Some(failed) = self.again(session, &answer, &paths[1]) {
                         return failed;
                     }
                     if self.result.is_some() {
-                        return match session.facts.firmware.get(&object).and_then(super::firmware::Firmware::pair) {
+                        return match session
+                            .facts
+                            .firmware
+                            .get(&object)
+                            .and_then(super::firmware::Firmware::pair)
+                        {
                             Some(pair) => ReadState::Value(pair),
                             None => ReadState::Failed("the answers hold no state and result".to_owned()),
                         };
@@ -190,7 +202,9 @@ impl OneRead {
                 self.op = Some(session.world.server.read(now, &self.path, None));
                 continue;
             };
-            let Some(answer) = session.facts.answers.remove(&op) else { return ReadState::Pending };
+            let Some(answer) = session.facts.answers.remove(&op) else {
+                return ReadState::Pending;
+            };
             self.op = None;
             if answer.is_success()
                 && let Some((_, value)) = answer.values.first()
@@ -285,7 +299,9 @@ impl Running {
 impl Session {
     /// Reads what is needed before the action; true when it is known or not to be had.
     pub(super) fn prelude(&mut self, running: &mut Running) -> bool {
-        let Phase::Prelude { pair, version } = &mut running.phase else { return true };
+        let Phase::Prelude { pair, version } = &mut running.phase else {
+            return true;
+        };
         if let Some(read) = version {
             match read.poll(self) {
                 ReadState::Pending => return false,

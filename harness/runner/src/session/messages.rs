@@ -159,7 +159,11 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
         }
     }
     if let Some(query) = &select.query
-        && !view.uri_query().iter().map(|q| q.as_ref()).eq(query.iter().map(String::as_str))
+        && !view
+            .uri_query()
+            .iter()
+            .map(|q| q.as_ref())
+            .eq(query.iter().map(String::as_str))
     {
         return false;
     }
@@ -168,7 +172,10 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
         let has = |want: &String| {
             given.iter().any(|query| {
                 let query = query.as_ref();
-                query == want || query.strip_prefix(want.as_str()).is_some_and(|rest| rest.starts_with('='))
+                query == want
+                    || query
+                        .strip_prefix(want.as_str())
+                        .is_some_and(|rest| rest.starts_with('='))
             })
         };
         if !wanted.iter().all(has) {
@@ -258,7 +265,11 @@ pub(crate) fn judge(
                 .ok()
                 .map(|view| (seen.src, seen.dst, view.message_id()))
         };
-        let one = if ask.of_last == Some(true) { all.last() } else { all.first() };
+        let one = if ask.of_last == Some(true) {
+            all.last()
+        } else {
+            all.first()
+        };
         let one = one.and_then(|seen| id(seen));
         all.retain(|seen| id(seen) == one);
     }
@@ -283,7 +294,10 @@ pub(crate) fn judge(
         || ask.intervals.is_some()
         || ask.sizes_never_grow.is_some()
         || ask.contiguous.is_some();
-    let count = ask.count.clone().or_else(|| (!asks_more || all.is_empty()).then_some(ValueMatch::AtLeast(1)));
+    let count = ask
+        .count
+        .clone()
+        .or_else(|| (!asks_more || all.is_empty()).then_some(ValueMatch::AtLeast(1)));
     if let Some(count) = count
         && !count.matches(&counted.to_string())
     {
@@ -294,7 +308,9 @@ pub(crate) fn judge(
             ValueMatch::Equal(ref n) => n.parse::<usize>().is_ok_and(|n| counted < n),
             _ => true,
         };
-        let last = all.last().map_or_else(String::new, |seen| format!("; the last: {}", told(seen)));
+        let last = all
+            .last()
+            .map_or_else(String::new, |seen| format!("; the last: {}", told(seen)));
         return broken(format!("{count} × {what}"), format!("{counted}{last}"), may_still);
     }
     if ask.identical == Some(true)
@@ -306,14 +322,22 @@ pub(crate) fn judge(
             false,
         );
     }
-    let view_of = |seen: &Seen| MessageView::parse(&seen.payload).ok().map(|v| (v.message_id(), v.token().to_vec()));
+    let view_of = |seen: &Seen| {
+        MessageView::parse(&seen.payload)
+            .ok()
+            .map(|v| (v.message_id(), v.token().to_vec()))
+    };
     if ask.same_message_id == Some(true)
-        && let Some(odd) = all.iter().find(|s| view_of(s).map(|v| v.0) != view_of(all[0]).map(|v| v.0))
+        && let Some(odd) = all
+            .iter()
+            .find(|s| view_of(s).map(|v| v.0) != view_of(all[0]).map(|v| v.0))
     {
         return broken(format!("{what}: all with one message id"), told(odd), false);
     }
     if ask.same_token == Some(true)
-        && let Some(odd) = all.iter().find(|s| view_of(s).map(|v| v.1) != view_of(all[0]).map(|v| v.1))
+        && let Some(odd) = all
+            .iter()
+            .find(|s| view_of(s).map(|v| v.1) != view_of(all[0]).map(|v| v.1))
     {
         return broken(format!("{what}: all with one token"), told(odd), false);
     }
@@ -331,17 +355,27 @@ pub(crate) fn judge(
     {
         return broken(format!("{what}: {expected}"), seen, false);
     }
-    if let Some(expected) = ask.sizes_never_grow.filter(|want| *want).map(|_| "block sizes never grow")
+    if let Some(expected) = ask
+        .sizes_never_grow
+        .filter(|want| *want)
+        .map(|_| "block sizes never grow")
         && let Some(pair) = all.windows(2).find(|pair| match (size_of(pair[0]), size_of(pair[1])) {
             (Some(a), Some(b)) => b.szx > a.szx,
             _ => false,
         })
     {
-        return broken(format!("{what}: {expected}"), format!("{} after {}", told(pair[1]), told(pair[0])), false);
+        return broken(
+            format!("{what}: {expected}"),
+            format!("{} after {}", told(pair[1]), told(pair[0])),
+            false,
+        );
     }
     if ask.contiguous == Some(true) {
-        let blocks: Vec<(&Seen, BlockValue)> =
-            all.iter().filter(|s| !s.again).filter_map(|s| size_of(s).map(|b| (*s, b))).collect();
+        let blocks: Vec<(&Seen, BlockValue)> = all
+            .iter()
+            .filter(|s| !s.again)
+            .filter_map(|s| size_of(s).map(|b| (*s, b)))
+            .collect();
         if let Some(pair) = blocks.windows(2).find(|pair| {
             let (a, b) = (pair[0].1, pair[1].1);
             b.offset() != a.offset() + a.szx.size() as u64 && b.offset() != a.offset()
@@ -369,7 +403,10 @@ fn size_of(seen: &Seen) -> Option<BlockValue> {
 
 fn uneven(all: &[&Seen], want: &Intervals, tolerance: Duration) -> Option<(String, String)> {
     let tolerance = tolerance.max(want.tolerance.map_or(Duration::ZERO, |span| span.0));
-    let gaps: Vec<Duration> = all.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect();
+    let gaps: Vec<Duration> = all
+        .windows(2)
+        .map(|pair| pair[1].at.saturating_sub(pair[0].at))
+        .collect();
     let told = || {
         let words: Vec<String> = gaps.iter().map(|gap| format!("{:.3} s", gap.as_secs_f64())).collect();
         words.join(", ")

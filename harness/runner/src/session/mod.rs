@@ -187,7 +187,10 @@ enum Closing {
     #[default]
     No,
     /// The last read is under way, which attempt and since when.
-    Liveness { op: OpId, tries: u32 },
+    Liveness {
+        op: OpId,
+        tries: u32,
+    },
     Done,
 }
 
@@ -244,9 +247,16 @@ impl Session {
             return None;
         }
         let limit = self.config.case.limit.map_or(Duration::from_secs(7200), |span| span.0);
-        let script = self.script.running.as_ref().and_then(|running| running.deadline(self.now));
+        let script = self
+            .script
+            .running
+            .as_ref()
+            .and_then(|running| running.deadline(self.now));
         let poll = self.script.poll.as_ref().map(|poll| poll.next);
-        [self.world.poll_deadline(), script, poll, Some(limit)].into_iter().flatten().min()
+        [self.world.poll_deadline(), script, poll, Some(limit)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether [`Output::Done`] was given or waits to be polled.
@@ -280,7 +290,10 @@ impl Session {
                 return;
             }
             if self.event_no > EVENT_LIMIT {
-                self.conclude(Verdict::Error, "more events than a case can have: the IUT floods or the harness loops");
+                self.conclude(
+                    Verdict::Error,
+                    "more events than a case can have: the IUT floods or the harness loops",
+                );
                 self.finish();
                 return;
             }
@@ -460,7 +473,11 @@ impl Session {
         match event {
             ServerEvent::Registered(registration) => {
                 self.facts.iut_address = Some(registration.address);
-                let new = !self.facts.registrations.iter().any(|(_, r)| r.endpoint == registration.endpoint);
+                let new = !self
+                    .facts
+                    .registrations
+                    .iter()
+                    .any(|(_, r)| r.endpoint == registration.endpoint);
                 self.emit(EventKind::Registered(trace_registration(&registration, new)));
                 self.facts.registrations.push((self.now, registration));
                 self.facts.observations.clear();
@@ -479,7 +496,15 @@ impl Session {
                 });
                 self.facts.deregistrations.push(self.now);
             }
-            ServerEvent::Response { op, code, packet, values, path, decode_error, .. } => {
+            ServerEvent::Response {
+                op,
+                code,
+                packet,
+                values,
+                path,
+                decode_error,
+                ..
+            } => {
                 if !other && code.0 >> 5 == 2 {
                     self.sample(&values, SampleSource::Read);
                 }
@@ -493,12 +518,20 @@ impl Session {
                 let answer = Answer::failed(self.now, reason);
                 self.answered(op, answer, other);
             }
-            ServerEvent::Notification { path, code, values, fresh, .. } => {
+            ServerEvent::Notification {
+                path,
+                code,
+                values,
+                fresh,
+                ..
+            } => {
                 if fresh && code.0 >> 5 == 2 {
                     self.sample(&values, SampleSource::Notification);
                 }
                 if fresh {
-                    let told = values.first().map_or_else(String::new, |(_, value)| answer::value_text(value));
+                    let told = values
+                        .first()
+                        .map_or_else(String::new, |(_, value)| answer::value_text(value));
                     self.facts.notifications.push((self.now, path, told));
                 }
             }
@@ -506,7 +539,13 @@ impl Session {
                 self.facts.sends.push(self.now);
                 self.sample(&values, SampleSource::Send);
             }
-            ServerEvent::PushBlock { op, block, code, answer, .. } => {
+            ServerEvent::PushBlock {
+                op,
+                block,
+                code,
+                answer,
+                ..
+            } => {
                 self.push_block(op, block, code, answer);
             }
             ServerEvent::PushEnded { op, outcome } => self.push_ended(op, outcome, other),
@@ -542,7 +581,9 @@ impl Session {
     }
 
     fn pull_started(&mut self, name: &str) {
-        let Some(image) = self.repository_package(name) else { return };
+        let Some(image) = self.repository_package(name) else {
+            return;
+        };
         let facts = TransferFacts {
             phase: TransferPhase::Started,
             way: TransferWay::Pull,
@@ -568,7 +609,12 @@ impl Session {
             if state.is_none() && result.is_none() {
                 continue;
             }
-            self.emit(EventKind::Sample(Sample { object, state, result, by }));
+            self.emit(EventKind::Sample(Sample {
+                object,
+                state,
+                result,
+                by,
+            }));
             self.facts.firmware.entry(object).or_default().add(Sampled {
                 at: self.now,
                 state,
@@ -582,11 +628,15 @@ impl Session {
     }
 
     fn listen(&mut self, to: SocketAddr, bytes: &[u8]) {
-        let Some(listening) = &mut self.facts.listening else { return };
+        let Some(listening) = &mut self.facts.listening else {
+            return;
+        };
         if listening.at != to {
             return;
         }
-        let Ok(view) = fotaproof_wire::coap::MessageView::parse(bytes) else { return };
+        let Ok(view) = fotaproof_wire::coap::MessageView::parse(bytes) else {
+            return;
+        };
         if messages::answers(&view, listening.message_id, &listening.token) {
             let mut answer = Answer::heard(self.now, &view);
             if let (Some((iut, path)), Some(format), true) = (&listening.asked, answer.format, answer.is_success()) {
@@ -640,7 +690,12 @@ impl Session {
             duration: self.now,
             held: self.script.held,
             never_registered: self.facts.registrations.is_empty(),
-            fates: self.world.recorder.take().map(fotaproof_net::FateRecorder::finish).unwrap_or_default(),
+            fates: self
+                .world
+                .recorder
+                .take()
+                .map(fotaproof_net::FateRecorder::finish)
+                .unwrap_or_default(),
         };
         self.emit(EventKind::CaseEnded {
             verdict: outcome.verdict,
@@ -659,7 +714,11 @@ fn trace_registration(registration: &Registration, new: bool) -> fotaproof_trace
         from: registration.address,
         version: registration.lwm2m.to_string(),
         lifetime: registration.lifetime,
-        objects: registration.objects.iter().map(|link| fotaproof_wire::link_format::encode(core::slice::from_ref(link))).collect(),
+        objects: registration
+            .objects
+            .iter()
+            .map(|link| fotaproof_wire::link_format::encode(core::slice::from_ref(link)))
+            .collect(),
         new,
     }
 }

@@ -34,9 +34,11 @@ pub enum NetworkError {
 /// Applies the network of a file over a base.
 pub fn link_spec(network: &Network, base: &net::LinkSpec) -> Result<net::LinkSpec, NetworkError> {
     let mut spec = match &network.profile {
-        Some(name) => net::profile(name)
-            .ok_or_else(|| NetworkError::UnknownProfile(name.clone()))?
-            .spec,
+        Some(name) => {
+            net::profile(name)
+                .ok_or_else(|| NetworkError::UnknownProfile(name.clone()))?
+                .spec
+        }
         None => base.clone(),
     };
     if let Some(mtu) = network.mtu {
@@ -103,13 +105,21 @@ pub fn trouble(spec: &net::LinkSpec) -> Trouble {
             || direction.bit_error > 0.0
             || direction.rate_bps.is_some()
     });
-    if chance || !spec.blackouts.is_empty() { Trouble::Chance } else { Trouble::None }
+    if chance || !spec.blackouts.is_empty() {
+        Trouble::Chance
+    } else {
+        Trouble::None
+    }
 }
 
 /// Changes one direction by what is given.
 pub(crate) fn impair(direction: &mut net::DirectionSpec, by: &Impairments) {
     if let Some(loss) = by.loss {
-        direction.loss = if loss.0 > 0.0 { net::Loss::Bernoulli(loss.0) } else { net::Loss::None };
+        direction.loss = if loss.0 > 0.0 {
+            net::Loss::Bernoulli(loss.0)
+        } else {
+            net::Loss::None
+        };
     }
     if let Some(burst) = by.burst_loss {
         direction.loss = net::Loss::GilbertElliott {
@@ -165,7 +175,9 @@ fn one_rule(number: usize, rule: &Rule, start: Duration) -> Result<net::Rule, Ne
         ("truncate", &rule.truncate),
         ("swap", &rule.swap),
     ];
-    let mut given = actions.iter().filter_map(|(name, select)| select.as_ref().map(|s| (*name, s)));
+    let mut given = actions
+        .iter()
+        .filter_map(|(name, select)| select.as_ref().map(|s| (*name, s)));
     let (Some((name, select)), None) = (given.next(), given.next()) else {
         return Err(NetworkError::RuleAction(number));
     };
@@ -216,11 +228,17 @@ fn select_of(select: &Select, start: Duration) -> net::Select {
             (None, Some(CodeMatch::Any)) => Some(net::CodeSel::Response),
             (None, _) => None,
         },
-        path: coap.path.as_ref().and_then(|paths| paths.first()).map(|path| path.0.clone()),
+        path: coap
+            .path
+            .as_ref()
+            .and_then(|paths| paths.first())
+            .map(|path| path.0.clone()),
         observe: coap.observe,
         block1: coap.block1.map(block_of),
         block2: coap.block2.map(block_of),
-        between: select.between.map(|window| (start + window.from.0, start + window.to.0)),
+        between: select
+            .between
+            .map(|window| (start + window.from.0, start + window.to.0)),
         ..net::Select::default()
     }
 }
@@ -231,7 +249,11 @@ const fn block_of(block: BlockSelect) -> net::BlockSel {
         BlockSelect { first: Some(true), .. } => net::BlockSel::First,
         BlockSelect { last: Some(true), .. } => net::BlockSel::Last,
         BlockSelect { every: Some(every), .. } => net::BlockSel::Every(every),
-        BlockSelect { from: Some(from), to: Some(to), .. } => net::BlockSel::Range(from, to),
+        BlockSelect {
+            from: Some(from),
+            to: Some(to),
+            ..
+        } => net::BlockSel::Range(from, to),
         BlockSelect { from: Some(from), .. } => net::BlockSel::Range(from, u32::MAX),
         BlockSelect { to: Some(to), .. } => net::BlockSel::Range(0, to),
         _ => net::BlockSel::Any,

@@ -3,10 +3,14 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use fotaproof_cases::ast::{At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, ServerBehaviour};
+use fotaproof_cases::ast::{
+    At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, ServerBehaviour,
+};
 use fotaproof_checks::{CheckConfig, Checks};
 use fotaproof_coap as coap;
-use fotaproof_lwm2m::repository::{Act, EmptyAck, Fault as RepositoryFault, File, FileServer, On, Repository, RepositoryConfig};
+use fotaproof_lwm2m::repository::{
+    Act, EmptyAck, Fault as RepositoryFault, File, FileServer, On, Repository, RepositoryConfig,
+};
 use fotaproof_lwm2m::server::{Answer, Interface, Policy, Server, ServerConfig};
 use fotaproof_net as net;
 use fotaproof_wire::coap::{Code, Szx};
@@ -37,7 +41,10 @@ pub(super) fn session(config: SessionConfig) -> Session {
     }
     let mut world = World::new(config.addresses.clone(), server, link, config.packets);
     world.recorder = config.record_fates.then(net::FateRecorder::new);
-    for (i, address) in [config.addresses.other_port, config.addresses.stranger].into_iter().enumerate() {
+    for (i, address) in [config.addresses.other_port, config.addresses.stranger]
+        .into_iter()
+        .enumerate()
+    {
         let other = ServerConfig {
             seed: config.seed ^ 0x6f74_6865 ^ ((i as u64 + 1) << 40),
             ..ServerConfig::default()
@@ -128,8 +135,10 @@ fn percent_decoded(text: &str) -> String {
 /// The path of a URI as a repository knows its files: decoded segment by segment, and what would be
 /// taken for a slash between segments, or for an escape, kept apart.
 pub(crate) fn file_key(path: &str) -> String {
-    let segments: Vec<String> =
-        path.split('/').map(|segment| percent_decoded(segment).replace('%', "%25").replace('/', "%2F")).collect();
+    let segments: Vec<String> = path
+        .split('/')
+        .map(|segment| percent_decoded(segment).replace('%', "%25").replace('/', "%2F"))
+        .collect();
     segments.join("/")
 }
 
@@ -155,7 +164,11 @@ fn repository_config(name: &str, repository: &RepositoryAst, config: &SessionCon
             .and_then(|block| Szx::from_size(usize::from(block)))
             .unwrap_or(Szx::S512),
         size2: repository.size2.unwrap_or(false),
-        faults: repository.faults.iter().filter_map(|fault| fault_of(fault, config)).collect(),
+        faults: repository
+            .faults
+            .iter()
+            .filter_map(|fault| fault_of(fault, config))
+            .collect(),
     }
 }
 
@@ -252,25 +265,33 @@ fn asks_for_messages(case: &Case) -> bool {
                 .into_iter()
                 .flatten()
                 .any(|nested| expect(&nested.value))
-            || e.any_of.iter().flat_map(|all| &all.value).any(|one| expect(&one.value.expect.value))
+            || e.any_of
+                .iter()
+                .flat_map(|all| &all.value)
+                .any(|one| expect(&one.value.expect.value))
             || e.all_of.iter().flatten().any(|one| expect(&one.value))
     }
-    case.all_steps().any(|(_, step)| {
-        step.await_message.is_some() || step.expect.as_ref().is_some_and(|e| expect(&e.value))
-    })
+    case.all_steps()
+        .any(|(_, step)| step.await_message.is_some() || step.expect.as_ref().is_some_and(|e| expect(&e.value)))
 }
 
 /// Whether any step asks for the version that was running before.
 pub(super) fn asks_for_old_version(case: &Case) -> bool {
     use fotaproof_cases::ast::FirmwareVersion;
     fn expect(e: &Expect) -> bool {
-        matches!(e.firmware_version.as_ref().map(|v| &v.value), Some(FirmwareVersion::Old))
-            || [&e.should, &e.advice, &e.requires]
-                .into_iter()
-                .flatten()
-                .any(|nested| expect(&nested.value))
-            || e.any_of.iter().flat_map(|all| &all.value).any(|one| expect(&one.value.expect.value))
+        matches!(
+            e.firmware_version.as_ref().map(|v| &v.value),
+            Some(FirmwareVersion::Old)
+        ) || [&e.should, &e.advice, &e.requires]
+            .into_iter()
+            .flatten()
+            .any(|nested| expect(&nested.value))
+            || e.any_of
+                .iter()
+                .flat_map(|all| &all.value)
+                .any(|one| expect(&one.value.expect.value))
             || e.all_of.iter().flatten().any(|one| expect(&one.value))
     }
-    case.all_steps().any(|(_, step)| step.expect.as_ref().is_some_and(|e| expect(&e.value)))
+    case.all_steps()
+        .any(|(_, step)| step.expect.as_ref().is_some_and(|e| expect(&e.value)))
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use coap_lite::Packet;
-use fotaproof_cases::ast::{BlockText, Datagram, Party, Payload, Pull, Push, PushMethod, RawOption, Request, TokenUse, Write};
+use fotaproof_cases::ast::{
+    BlockText, Datagram, Party, Payload, Pull, Push, PushMethod, RawOption, Request, TokenUse, Write,
+};
 use fotaproof_lwm2m::server::{BlockStep, Method, OnIncomplete, PushSpec, PushToken, RequestSpec, TokenChoice};
 use fotaproof_wire::coap::{self, BlockValue, Code, RawMessage, Szx, Type, build, option, uint};
 use fotaproof_wire::path::LwPath;
@@ -20,7 +22,8 @@ pub(super) type RawDatagram = (Vec<u8>, Option<u16>, Vec<u8>);
 impl Session {
     /// The path of a step as LwM2M understands it.
     pub(super) fn lwm2m_path(text: &str) -> Result<LwPath, Unable> {
-        text.parse().map_err(|error| format!("`{text}` is no LwM2M path: {error}"))
+        text.parse()
+            .map_err(|error| format!("`{text}` is no LwM2M path: {error}"))
     }
 
     pub(super) fn package(&self, name: Option<&str>) -> Result<PackageImage, Unable> {
@@ -57,9 +60,16 @@ impl Session {
         }
         let name = pull.repository.as_ref().map_or("main", |name| name.value.as_str());
         let all = repositories(&self.config.case);
-        let repository = all.get(name).ok_or_else(|| format!("there is no repository `{name}`"))?;
+        let repository = all
+            .get(name)
+            .ok_or_else(|| format!("there is no repository `{name}`"))?;
         let (path, query) = file_of(repository);
-        let address = self.config.addresses.repositories.get(name).unwrap_or(&self.config.addresses.server);
+        let address = self
+            .config
+            .addresses
+            .repositories
+            .get(name)
+            .unwrap_or(&self.config.addresses.server);
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         Ok(format!("coap://{address}{path}{query}"))
     }
@@ -75,9 +85,15 @@ impl Session {
             let address = match name.split('.').collect::<Vec<_>>()[..] {
                 ["server", part] => Some((self.config.addresses.server, part)),
                 ["stranger", part] => Some((self.config.addresses.stranger, part)),
-                ["repository", repository, part] => {
-                    Some((*self.config.addresses.repositories.get(repository).unwrap_or(&self.config.addresses.server), part))
-                }
+                ["repository", repository, part] => Some((
+                    *self
+                        .config
+                        .addresses
+                        .repositories
+                        .get(repository)
+                        .unwrap_or(&self.config.addresses.server),
+                    part,
+                )),
                 _ => None,
             };
             match address {
@@ -149,7 +165,9 @@ impl Session {
             build::set_observe(&mut packet, observe);
         }
         for extra in request.options.iter().flatten() {
-            let number = extra.number.ok_or_else(|| "an option of a request needs a number".to_owned())?;
+            let number = extra
+                .number
+                .ok_or_else(|| "an option of a request needs a number".to_owned())?;
             build::add_option(&mut packet, number, option_value(extra));
         }
         if let Some(payload) = &request.payload {
@@ -159,7 +177,9 @@ impl Session {
         spec.confirmable = request.kind.is_none_or(|kind| kind.0 == Type::Con as u8);
         spec.retransmit = !request.once.unwrap_or(false);
         spec.token = match (&request.token, request.token_length) {
-            (Some(token), _) => TokenChoice::Fixed(fotaproof_coap::Token::new(&token.0).ok_or_else(|| "a token has at most 8 bytes".to_owned())?),
+            (Some(token), _) => TokenChoice::Fixed(
+                fotaproof_coap::Token::new(&token.0).ok_or_else(|| "a token has at most 8 bytes".to_owned())?,
+            ),
             (None, Some(length)) => TokenChoice::Length(usize::from(length.min(8))),
             (None, None) => TokenChoice::Fresh,
         };
@@ -180,7 +200,12 @@ impl Session {
             None => (0..4).map(|_| rng.u8(..)).collect(),
         };
         let mut options = Vec::new();
-        for segment in datagram.path.iter().flat_map(|path| path.0.split('/')).filter(|s| !s.is_empty()) {
+        for segment in datagram
+            .path
+            .iter()
+            .flat_map(|path| path.0.split('/'))
+            .filter(|s| !s.is_empty())
+        {
             options.push(coap::RawOption::new(option::URI_PATH, segment.as_bytes()));
         }
         if let Some(block) = datagram.block1 {
@@ -238,7 +263,9 @@ impl Session {
             }
             None => {}
         }
-        let token = push.token_length.map_or(TokenChoice::Fresh, |length| TokenChoice::Length(usize::from(length.min(8))));
+        let token = push.token_length.map_or(TokenChoice::Fresh, |length| {
+            TokenChoice::Length(usize::from(length.min(8)))
+        });
         spec.token = match push.tokens.unwrap_or_default() {
             TokenUse::One => PushToken::One(token),
             TokenUse::Each => PushToken::PerBlock(token),
@@ -251,7 +278,9 @@ impl Session {
         spec.plain_if_single = push.single.unwrap_or(false);
         if push.single == Some(true) && image.bytes.len() > size {
             let fitting = Szx::fitting(image.bytes.len());
-            spec.szx = fitting.filter(|szx| szx.size() >= image.bytes.len()).unwrap_or(Szx::S1024);
+            spec.szx = fitting
+                .filter(|szx| szx.size() >= image.bytes.len())
+                .unwrap_or(Szx::S1024);
         }
         if let Some(blocks) = &push.blocks {
             let mut order = Vec::new();

@@ -30,7 +30,11 @@ pub(crate) enum Turn {
     /// An event for the stream.
     Event(EventKind),
     /// A datagram leaves for the IUT.
-    Transmit { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Transmit {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     /// A datagram of the IUT arrived at a party.
     Arrived { to: SocketAddr, bytes: Bytes },
     /// A party tells something.
@@ -109,7 +113,15 @@ impl World {
         self.enter(now, Toward::Iut, from, to, bytes, planned);
     }
 
-    fn enter(&mut self, now: Duration, toward: Toward, src: SocketAddr, dst: SocketAddr, payload: Bytes, planned: bool) {
+    fn enter(
+        &mut self,
+        now: Duration,
+        toward: Toward,
+        src: SocketAddr,
+        dst: SocketAddr,
+        payload: Bytes,
+        planned: bool,
+    ) {
         let facts = self.conversations.facts(toward, &payload);
         if toward == Toward::Iut && facts.is_request() {
             if self.sent.len() >= 96 {
@@ -140,7 +152,11 @@ impl World {
             self.count(&payload, packets, src.is_ipv6());
         }
         self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-            point: if toward == Toward::Server { Point::Iut } else { Point::Server },
+            point: if toward == Toward::Server {
+                Point::Iut
+            } else {
+                Point::Server
+            },
             toward,
             datagram: datagram.0,
             src,
@@ -210,7 +226,9 @@ impl World {
             }
         }
         for (name, repository) in &mut self.repositories {
-            let Some(address) = self.addresses.repositories.get(name).copied() else { continue };
+            let Some(address) = self.addresses.repositories.get(name).copied() else {
+                continue;
+            };
             while let Some(transmit) = repository.poll_transmit() {
                 sent.push((address, transmit));
             }
@@ -236,7 +254,8 @@ impl World {
         for (name, repository) in &mut self.repositories {
             while let Some(event) = repository.poll_event() {
                 busy = true;
-                self.out.push_back(Turn::Party(PartyEvent::Repository(name.clone(), event)));
+                self.out
+                    .push_back(Turn::Party(PartyEvent::Repository(name.clone(), event)));
             }
         }
         // what the link does
@@ -252,7 +271,16 @@ impl World {
             recorder.record(&event);
         }
         match event {
-            net::LinkEvent::Packet { point, toward, packet, datagram, fragment, bytes, altered, .. } => {
+            net::LinkEvent::Packet {
+                point,
+                toward,
+                packet,
+                datagram,
+                fragment,
+                bytes,
+                altered,
+                ..
+            } => {
                 if self.packets || fragment.is_some() || altered {
                     self.out.push_back(Turn::Event(EventKind::Packet(Packet {
                         point: match point {
@@ -272,7 +300,14 @@ impl World {
                     })));
                 }
             }
-            net::LinkEvent::Fate { packet, datagram, rule, fate, draw, .. } => {
+            net::LinkEvent::Fate {
+                packet,
+                datagram,
+                rule,
+                fate,
+                draw,
+                ..
+            } => {
                 if fate == net::Fate::Pass && rule.is_none() && draw.is_none() {
                     return;
                 }
@@ -294,12 +329,26 @@ impl World {
                     draw,
                 })));
             }
-            net::LinkEvent::Delivered { toward, datagram, src, dst, payload, packets, largest, altered, .. } => {
+            net::LinkEvent::Delivered {
+                toward,
+                datagram,
+                src,
+                dst,
+                payload,
+                packets,
+                largest,
+                altered,
+                ..
+            } => {
                 let planned = self.latest.get(datagram).is_some_and(|(_, planned)| *planned);
                 self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
                 self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-                    point: if toward == Toward::Server { Point::Server } else { Point::Iut },
+                    point: if toward == Toward::Server {
+                        Point::Server
+                    } else {
+                        Point::Iut
+                    },
                     toward,
                     datagram: datagram.0,
                     src,
@@ -312,9 +361,16 @@ impl World {
                 })));
                 if toward == Toward::Iut {
                     self.count(&payload, packets, src.is_ipv6());
-                    self.out.push_back(Turn::Transmit { from: src, to: dst, bytes: payload });
+                    self.out.push_back(Turn::Transmit {
+                        from: src,
+                        to: dst,
+                        bytes: payload,
+                    });
                 } else {
-                    self.out.push_back(Turn::Arrived { to: dst, bytes: payload.clone() });
+                    self.out.push_back(Turn::Arrived {
+                        to: dst,
+                        bytes: payload.clone(),
+                    });
                     self.deliver(now, src, dst, &payload);
                 }
             }
@@ -322,7 +378,11 @@ impl World {
                 self.out.push_back(Turn::Event(EventKind::Note {
                     text: format!(
                         "the link told the {} end that the packet is above its MTU of {mtu}",
-                        if to_sender == net::Point::Iut { "IUT's" } else { "server's" }
+                        if to_sender == net::Point::Iut {
+                            "IUT's"
+                        } else {
+                            "server's"
+                        }
                     ),
                 }));
             }
@@ -334,8 +394,12 @@ impl World {
             self.server.handle_datagram(now, src, payload);
         } else if let Some(other) = self.others.get_mut(&dst) {
             other.handle_datagram(now, src, payload);
-        } else if let Some(name) =
-            self.addresses.repositories.iter().find(|(_, at)| **at == dst).map(|(name, _)| name.clone())
+        } else if let Some(name) = self
+            .addresses
+            .repositories
+            .iter()
+            .find(|(_, at)| **at == dst)
+            .map(|(name, _)| name.clone())
             && let Some(repository) = self.repositories.get_mut(&name)
         {
             repository.handle_datagram(now, src, payload);

@@ -185,7 +185,7 @@ fn select_text(rule: &net::Rule) -> Result<String, FileError> {
     match select.code {
         None => {}
         Some(net::CodeSel::Is(code @ 1..=31)) => {
-            coap.push(format!("method: {}", Method(code).to_string().to_lowercase()))
+            coap.push(format!("method: {}", Method(code).to_string().to_lowercase()));
         }
         Some(net::CodeSel::Is(code)) => coap.push(format!("code: {}", CodeMatch::Exact(code))),
         Some(net::CodeSel::Class(class)) => coap.push(format!("code: {class}.xx")),

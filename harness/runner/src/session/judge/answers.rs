@@ -7,29 +7,44 @@ use super::super::goals::Running;
 use super::{Poll, broken};
 
 pub(super) fn judge_code(e: &Expect, answer: Option<&Answer>) -> Poll {
-    let Some(wanted) = &e.code else { return Poll::Held(String::new()) };
+    let Some(wanted) = &e.code else {
+        return Poll::Held(String::new());
+    };
     let words: Vec<String> = wanted.value.iter().map(ToString::to_string).collect();
     let expected = words.join(" or ");
-    let Some(answer) = answer else { return broken(expected, "the step has no answer") };
+    let Some(answer) = answer else {
+        return broken(expected, "the step has no answer");
+    };
     let held = wanted.value.iter().any(|want| match (&answer.back, want) {
         (Back::Code(code), want) => want.matches(code.0),
         (Back::Rst, CodeMatch::Rst | CodeMatch::Any) | (Back::Nothing, CodeMatch::None) => true,
         _ => false,
     });
-    if held { Poll::Held(answer.told()) } else { broken(expected, answer.told()) }
+    if held {
+        Poll::Held(answer.told())
+    } else {
+        broken(expected, answer.told())
+    }
 }
 
 pub(super) fn judge_format(e: &Expect, answer: Option<&Answer>) -> Poll {
-    let Some(wanted) = &e.format else { return Poll::Held(String::new()) };
+    let Some(wanted) = &e.format else {
+        return Poll::Held(String::new());
+    };
     match answer.and_then(|answer| answer.format) {
         Some(format) if format == wanted.value.0 => Poll::Held(wanted.value.to_string()),
-        Some(format) => broken(wanted.value.to_string(), fotaproof_cases::ast::DataFormat(format).to_string()),
+        Some(format) => broken(
+            wanted.value.to_string(),
+            fotaproof_cases::ast::DataFormat(format).to_string(),
+        ),
         None => broken(wanted.value.to_string(), "no Content-Format"),
     }
 }
 
 pub(super) fn judge_answers(e: &Expect, running: &Running) -> Poll {
-    let Some(wanted) = e.answers.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
+    let Some(wanted) = e.answers.as_ref().map(|at| &at.value) else {
+        return Poll::Held(String::new());
+    };
     if running.blocks.is_empty() {
         return broken("answers to the blocks", "none");
     }
@@ -38,12 +53,23 @@ pub(super) fn judge_answers(e: &Expect, running: &Running) -> Poll {
             if let Some(codes) = &wanted.code
                 && !codes.iter().any(|want| want.matches(code.0))
             {
-                return broken(format!("{} to block {sent}", codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")), code.to_string());
+                return broken(
+                    format!(
+                        "{} to block {sent}",
+                        codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+                    ),
+                    code.to_string(),
+                );
             }
             if wanted.block == Some(true) {
                 match block {
                     Some(block) if block.num == sent.num && block.more == sent.more && block.szx <= sent.szx => {}
-                    Some(block) => return broken(format!("Block1 {sent}, or a smaller size, in the answer"), format!("Block1 {block}")),
+                    Some(block) => {
+                        return broken(
+                            format!("Block1 {sent}, or a smaller size, in the answer"),
+                            format!("Block1 {block}"),
+                        );
+                    }
                     None => return broken(format!("Block1 {sent} in the answer"), "no Block1"),
                 }
             }
@@ -56,19 +82,29 @@ pub(super) fn judge_answers(e: &Expect, running: &Running) -> Poll {
 }
 
 pub(super) fn judge_values(e: &Expect, answer: Option<&Answer>) -> Poll {
-    let Some(wanted) = &e.values else { return Poll::Held(String::new()) };
-    let Some(answer) = answer else { return broken("an answer with values", "none") };
+    let Some(wanted) = &e.values else {
+        return Poll::Held(String::new());
+    };
+    let Some(answer) = answer else {
+        return broken("an answer with values", "none");
+    };
     if let Some(error) = &answer.decode_error {
         return broken("a payload that can be read", error.clone());
     }
     let mut seen = Vec::new();
     for (path, want) in wanted {
         match answer.values.iter().find(|(p, _)| p.to_string() == *path) {
-            Some((_, value)) if want.matches(&value_text(value)) => seen.push(format!("{path} = {}", value_text(value))),
+            Some((_, value)) if want.matches(&value_text(value)) => {
+                seen.push(format!("{path} = {}", value_text(value)));
+            }
             Some((_, value)) => return broken(format!("{path} = {want}"), value_text(value)),
             None => {
                 let others: Vec<String> = answer.values.iter().map(|(p, _)| p.to_string()).collect();
-                let of = if others.is_empty() { String::new() } else { format!("; values of {}", others.join(", ")) };
+                let of = if others.is_empty() {
+                    String::new()
+                } else {
+                    format!("; values of {}", others.join(", "))
+                };
                 return broken(format!("{path} = {want}"), format!("{}{of}", answer.told()));
             }
         }
@@ -77,7 +113,9 @@ pub(super) fn judge_values(e: &Expect, answer: Option<&Answer>) -> Poll {
 }
 
 pub(super) fn judge_links(e: &Expect, answer: Option<&Answer>) -> Poll {
-    let Some(answer) = answer else { return broken("an answer", "none") };
+    let Some(answer) = answer else {
+        return broken("an answer", "none");
+    };
     if let Some(error) = &answer.decode_error {
         return broken("a payload that can be read", error.clone());
     }
@@ -90,7 +128,9 @@ pub(super) fn judge_links(e: &Expect, answer: Option<&Answer>) -> Poll {
     // a multiple resource is there when one of its instances is
     let there = |path: &str| {
         let below = format!("{path}/");
-        targets.iter().any(|target| target == path || target.starts_with(&below))
+        targets
+            .iter()
+            .any(|target| target == path || target.starts_with(&below))
     };
     for path in e.has.iter().flat_map(|all| all.iter()) {
         if !there(&path.0) {

@@ -11,10 +11,20 @@ use super::{Poll, broken};
 
 impl Session {
     pub(super) fn judge_registration(&self, e: &Expect, running: &Running, until: Duration) -> Poll {
-        let Some(want) = e.registration.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
+        let Some(want) = e.registration.as_ref().map(|at| &at.value) else {
+            return Poll::Held(String::new());
+        };
         let all = &self.facts.registrations;
-        let since = if want.new == Some(true) { running.anchor.registrations } else { 0 };
-        let Some(((_, last), before)) = all.get(since..).and_then(<[_]>::last).zip(Some(&all[..all.len().saturating_sub(1)])) else {
+        let since = if want.new == Some(true) {
+            running.anchor.registrations
+        } else {
+            0
+        };
+        let Some(((_, last), before)) = all
+            .get(since..)
+            .and_then(<[_]>::last)
+            .zip(Some(&all[..all.len().saturating_sub(1)]))
+        else {
             if self.now < until {
                 return Poll::Pending;
             }
@@ -22,7 +32,14 @@ impl Session {
                 (Some(status), false) => format!("none; the IUT ended: {status}"),
                 _ => format!("none in {:.3} s", until.as_secs_f64()),
             };
-            return broken(if want.new == Some(true) { "a new registration" } else { "a registration" }, seen);
+            return broken(
+                if want.new == Some(true) {
+                    "a new registration"
+                } else {
+                    "a registration"
+                },
+                seen,
+            );
         };
         let previous = before.last().map(|(_, r)| r);
         if want.same_endpoint == Some(true)
@@ -44,7 +61,11 @@ impl Session {
             ("b", Some(last.binding.clone())),
         ];
         for (name, want) in &want.query {
-            let have = queries.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.clone()).unwrap_or_default();
+            let have = queries
+                .iter()
+                .find(|(n, _)| n == name)
+                .and_then(|(_, value)| value.clone())
+                .unwrap_or_default();
             if !want.matches(&have) || (have.is_empty() && *want == ValueMatch::Any) {
                 return broken(format!("{name}={want}"), format!("{name}={have}"));
             }
@@ -60,7 +81,10 @@ impl Session {
         }
         for path in want.lacks.iter().flat_map(|all| all.iter()) {
             let below = format!("{path}/");
-            if let Some(odd) = targets.iter().find(|target| **target == path.0 || target.starts_with(&below)) {
+            if let Some(odd) = targets
+                .iter()
+                .find(|target| **target == path.0 || target.starts_with(&below))
+            {
                 return broken(format!("no {path} in the object list"), odd.clone());
             }
         }
@@ -68,14 +92,18 @@ impl Session {
     }
 
     pub(super) fn judge_notification(&self, e: &Expect, running: &Running, until: Duration) -> Poll {
-        let Some(want) = e.notification.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
+        let Some(want) = e.notification.as_ref().map(|at| &at.value) else {
+            return Poll::Held(String::new());
+        };
         let Ok(path) = want.path.0.parse::<LwPath>() else {
             return Poll::Unknown(format!("{} is no LwM2M path", want.path));
         };
         let all = &self.facts.notifications;
-        let hit = all.iter().enumerate().skip(running.anchor.notifications).find(|(_, (_, p, value))| {
-            *p == path && want.value.as_ref().is_none_or(|want| want.matches(value))
-        });
+        let hit = all
+            .iter()
+            .enumerate()
+            .skip(running.anchor.notifications)
+            .find(|(_, (_, p, value))| *p == path && want.value.as_ref().is_none_or(|want| want.matches(value)));
         let told = || match &want.value {
             Some(value) => format!("a notification of {path} with {value}"),
             None => format!("a notification of {path}"),
@@ -89,7 +117,14 @@ impl Session {
                 .skip(running.anchor.notifications)
                 .map(|(at, p, value)| format!("{p} = {value} at {:.3} s", at.as_secs_f64()))
                 .collect();
-            return broken(told(), if others.is_empty() { "none".to_owned() } else { others.join(", ") });
+            return broken(
+                told(),
+                if others.is_empty() {
+                    "none".to_owned()
+                } else {
+                    others.join(", ")
+                },
+            );
         };
         if let Some(after) = want.after_previous {
             // the one before may have taken the longest way, this one the shortest
@@ -118,7 +153,11 @@ impl Session {
         match label.map(|label| label.value.as_str()) {
             None => running.anchor,
             Some("start") => self.script.start,
-            Some(name) => self.script.labels.get(name).map_or(running.anchor, |label| label.anchor),
+            Some(name) => self
+                .script
+                .labels
+                .get(name)
+                .map_or(running.anchor, |label| label.anchor),
         }
     }
 
@@ -130,7 +169,9 @@ impl Session {
         running: &Running,
         until: Duration,
     ) -> Poll {
-        let Some(ask) = e.messages.as_ref().and_then(|all| all.value.get(i)) else { return Poll::Held(String::new()) };
+        let Some(ask) = e.messages.as_ref().and_then(|all| all.value.get(i)) else {
+            return Poll::Held(String::new());
+        };
         let since = self.since(ask.since.as_ref(), running).log;
         if let Some(span) = ask.listen {
             let end = *listen.get_or_insert(self.now + span.0);
@@ -138,7 +179,13 @@ impl Session {
                 return Poll::Pending;
             }
         }
-        let judged = messages::judge(&self.facts.log, since, ask, &self.config.addresses, self.config.tolerance);
+        let judged = messages::judge(
+            &self.facts.log,
+            since,
+            ask,
+            &self.config.addresses,
+            self.config.tolerance,
+        );
         if judged.held {
             return Poll::Held(judged.seen);
         }
@@ -153,12 +200,19 @@ impl Session {
     }
 
     pub(super) fn judge_silence(&self, e: &Expect, i: usize, listen: &mut Option<Duration>, running: &Running) -> Poll {
-        let Some(ask) = e.silence.as_ref().and_then(|all| all.value.get(i)) else { return Poll::Held(String::new()) };
+        let Some(ask) = e.silence.as_ref().and_then(|all| all.value.get(i)) else {
+            return Poll::Held(String::new());
+        };
         let since = self.since(ask.since.as_ref(), running).log;
         let span = ask.listen.map_or(Duration::ZERO, |span| span.0);
         let end = *listen.get_or_insert(self.now + span);
         let what = ask.what.clone().unwrap_or_else(|| messages::words(&ask.select));
-        if let Some(seen) = self.facts.log.matching(since, &ask.select, &self.config.addresses).next() {
+        if let Some(seen) = self
+            .facts
+            .log
+            .matching(since, &ask.select, &self.config.addresses)
+            .next()
+        {
             return Poll::Broken {
                 expected: format!("no {what} for {span:?}"),
                 seen: messages::told(seen),

@@ -11,7 +11,9 @@ use super::{Judging, Poll, Weight, broken};
 
 impl Session {
     pub(super) fn judge_version(&mut self, e: &Expect, read: &mut OneRead) -> Poll {
-        let Some(want) = e.firmware_version.as_ref().map(|at| &at.value) else { return Poll::Held(String::new()) };
+        let Some(want) = e.firmware_version.as_ref().map(|at| &at.value) else {
+            return Poll::Held(String::new());
+        };
         let wanted = match want {
             FirmwareVersion::Is(version) => version.clone(),
             FirmwareVersion::New => match self.package(None) {
@@ -46,7 +48,9 @@ impl Session {
     }
 
     pub(super) fn judge_image(&mut self, e: &Expect, asked: &mut bool) -> Poll {
-        let Some(name) = &e.image else { return Poll::Held(String::new()) };
+        let Some(name) = &e.image else {
+            return Poll::Held(String::new());
+        };
         if !self.config.claims.has("hook:digest") {
             return Poll::Unknown("the IUT has no hook that tells the image it holds".to_owned());
         }
@@ -80,7 +84,9 @@ impl Session {
         told: &mut Vec<String>,
         running: &Running,
     ) -> Poll {
-        let Some(outcomes) = e.any_of.as_ref().map(|all| &all.value) else { return Poll::Held(String::new()) };
+        let Some(outcomes) = e.any_of.as_ref().map(|all| &all.value) else {
+            return Poll::Held(String::new());
+        };
         let mut fresh = inner.goals.is_empty();
         while let Some(outcome) = outcomes.get(*at) {
             if fresh {
@@ -115,7 +121,11 @@ impl Session {
             }
             inner.goals.clear();
             let Some(why) = why else {
-                let note = outcome.value.note.clone().unwrap_or_else(|| format!("outcome {}", *at + 1));
+                let note = outcome
+                    .value
+                    .note
+                    .clone()
+                    .unwrap_or_else(|| format!("outcome {}", *at + 1));
                 self.outcome_reached(outcome.value.grade, &note, e, running, outcome.pos.line);
                 if outcome.value.ends_case == Some(true) {
                     self.script.next = usize::MAX;
@@ -128,11 +138,21 @@ impl Session {
         broken("one of the acceptable outcomes", told.join("; "))
     }
 
-    pub(super) fn outcome_reached(&mut self, grade: OutcomeGrade, note: &str, e: &Expect, running: &Running, line: u32) {
+    pub(super) fn outcome_reached(
+        &mut self,
+        grade: OutcomeGrade,
+        note: &str,
+        e: &Expect,
+        running: &Running,
+        line: u32,
+    ) {
         let grade = match grade {
             OutcomeGrade::Pass => return,
             OutcomeGrade::Inconclusive => {
-                self.conclude(Verdict::Inconclusive, &format!("the specifications do not say what this means: {note}"));
+                self.conclude(
+                    Verdict::Inconclusive,
+                    &format!("the specifications do not say what this means: {note}"),
+                );
                 return;
             }
             OutcomeGrade::Should => Grade::Should,
@@ -174,7 +194,11 @@ impl Session {
                     continue;
                 }
             };
-            let label = running.step.label.as_ref().map_or_else(|| format!("step {}", running.index + 1), |l| l.value.clone());
+            let label = running
+                .step
+                .label
+                .as_ref()
+                .map_or_else(|| format!("step {}", running.index + 1), |l| l.value.clone());
             self.script.measurements.push(Measurement {
                 name: format!("{label}: {name}"),
                 value,

@@ -12,11 +12,11 @@ use fotaproof_cases::ast::{At, CodeMatch, Expect};
 use fotaproof_trace::{Blame, EventKind, ExpectationOutcome, Finding, FindingSource, Grade, Verdict};
 use fotaproof_wire::path::LwPath;
 
+use self::answers::{judge_answers, judge_code, judge_format, judge_links, judge_values};
 use super::answer::Back;
 use super::firmware::{pair_matches, pairs_told};
 use super::goals::{OneRead, PairRead, Phase, ReadState, Running};
 use super::{Session, Trouble};
-use self::answers::{judge_answers, judge_code, judge_format, judge_links, judge_values};
 
 /// How a judgement stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +72,15 @@ enum What {
     Messages(usize, Option<Duration>),
     Silence(usize, Option<Duration>),
     Version(OneRead),
-    Image { asked: bool },
+    Image {
+        asked: bool,
+    },
     Alive(OneRead),
-    AnyOf { at: usize, inner: Judging, told: Vec<String> },
+    AnyOf {
+        at: usize,
+        inner: Judging,
+        told: Vec<String>,
+    },
     Record,
 }
 
@@ -82,7 +88,11 @@ enum What {
 enum Poll {
     Pending,
     Held(String),
-    Broken { expected: String, seen: String, datagrams: Vec<u64> },
+    Broken {
+        expected: String,
+        seen: String,
+        datagrams: Vec<u64>,
+    },
     /// It cannot be judged; the note says why.
     Unknown(String),
 }
@@ -111,7 +121,11 @@ fn any(expect: &Expect, ask: &dyn Fn(&Expect) -> bool) -> bool {
             .into_iter()
             .flatten()
             .any(|nested| any(&nested.value, ask))
-        || expect.any_of.iter().flat_map(|all| &all.value).any(|one| any(&one.value.expect.value, ask))
+        || expect
+            .any_of
+            .iter()
+            .flat_map(|all| &all.value)
+            .any(|one| any(&one.value.expect.value, ask))
         || expect.all_of.iter().flatten().any(|one| any(&one.value, ask))
 }
 
@@ -127,7 +141,11 @@ impl Judging {
             What::AnyOf { inner, .. } => return inner.deadline(now),
             _ => None,
         };
-        [read, Some(goal.until)].into_iter().flatten().filter(|at| *at > now).min()
+        [read, Some(goal.until)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
     }
 
     pub(in crate::session) fn reads(&self) -> Vec<fotaproof_lwm2m::server::OpId> {
@@ -154,13 +172,7 @@ impl Session {
         Judging { goals }
     }
 
-    fn goals_of(
-        &self,
-        expect: &At<Expect>,
-        weight: Weight,
-        body: &mut usize,
-        goals: &mut VecDeque<Goal>,
-    ) {
+    fn goals_of(&self, expect: &At<Expect>, weight: Weight, body: &mut usize, goals: &mut VecDeque<Goal>) {
         let e = &expect.value;
         if e.when.as_ref().is_some_and(|when| !self.claimed(&when.value)) {
             return;
@@ -168,7 +180,10 @@ impl Session {
         *body += 1;
         let own = *body;
         // from here on, when the action is over: how long a push takes is the network's affair
-        let limit = e.within.as_ref().map_or_else(|| self.span("within", Duration::from_secs(60)), |w| w.value.0);
+        let limit = e
+            .within
+            .as_ref()
+            .map_or_else(|| self.span("within", Duration::from_secs(60)), |w| w.value.0);
         let until = self.now + limit;
         let mut add = |line: u32, what: What| {
             goals.push_back(Goal {
@@ -272,10 +287,16 @@ impl Session {
     /// Goes on judging.
     pub(in crate::session) fn judge(&mut self, running: &mut Running) -> Judgement {
         loop {
-            let Phase::Judge(judging) = &mut running.phase else { return Judgement::Over };
-            let Some(mut goal) = judging.goals.pop_front() else { return Judgement::Over };
+            let Phase::Judge(judging) = &mut running.phase else {
+                return Judgement::Over;
+            };
+            let Some(mut goal) = judging.goals.pop_front() else {
+                return Judgement::Over;
+            };
             let poll = self.poll_goal(&mut goal, running);
-            let Phase::Judge(judging) = &mut running.phase else { return Judgement::Over };
+            let Phase::Judge(judging) = &mut running.phase else {
+                return Judgement::Over;
+            };
             match poll {
                 Poll::Pending => {
                     judging.goals.push_front(goal);
@@ -286,7 +307,11 @@ impl Session {
                     self.told(running, &goal, true, &seen, &seen);
                 }
                 Poll::Unknown(why) => self.note(format!("not judged: {why}")),
-                Poll::Broken { expected, seen, datagrams } => {
+                Poll::Broken {
+                    expected,
+                    seen,
+                    datagrams,
+                } => {
                     let body = goal.body;
                     let weight = goal.weight;
                     judging.goals.retain(|other| other.body != body);
@@ -352,14 +377,21 @@ impl Session {
         // what chance took away is held against nobody
         let once = running.step.datagram.is_some()
             || running.step.resend.is_some()
-            || running.step.request.as_ref().is_some_and(|request| request.value.once == Some(true));
+            || running
+                .step
+                .request
+                .as_ref()
+                .is_some_and(|request| request.value.once == Some(true));
         let lost = if once && self.world.exchanges.lost_since(running.began.at) {
             Some("the link lost what is sent only once, or the answer to it".to_owned())
         } else {
             self.world.exchanges.broken_by_chance(running.anchor.at)
         };
         if let Some(why) = lost {
-            self.conclude(Verdict::Inconclusive, &format!("{why}; without that: expected {expected}, seen {seen}"));
+            self.conclude(
+                Verdict::Inconclusive,
+                &format!("{why}; without that: expected {expected}, seen {seen}"),
+            );
             return true;
         }
         let title = match &goal.expect.because {
@@ -369,7 +401,10 @@ impl Session {
         if let Some(excuse) = self.excuse()
             && rests_on_absence(&goal.what, running, &seen)
         {
-            let told = format!("{title} (line {}): expected {expected}, seen {seen}; {excuse}", goal.line);
+            let told = format!(
+                "{title} (line {}): expected {expected}, seen {seen}; {excuse}",
+                goal.line
+            );
             if goal.weight == Weight::Must {
                 self.conclude(Verdict::Inconclusive, &told);
             } else {
@@ -408,7 +443,9 @@ impl Session {
                 "the network lost or disturbed {} packets by chance, which may be why",
                 self.world.disturbed
             )),
-            Trouble::Slow => Some("a round trip on the network can take longer than ACK_TIMEOUT, which may be why".to_owned()),
+            Trouble::Slow => {
+                Some("a round trip on the network can take longer than ACK_TIMEOUT, which may be why".to_owned())
+            }
         }
     }
 
@@ -418,7 +455,9 @@ impl Session {
             goal.what,
             What::Path(..) | What::Ends(..) | What::Registration | What::Notification | What::Messages(..)
         );
-        let Some(not_before) = goal.expect.not_before.as_ref().filter(|_| timed) else { return poll };
+        let Some(not_before) = goal.expect.not_before.as_ref().filter(|_| timed) else {
+            return poll;
+        };
         let elapsed = self.now.saturating_sub(running.anchor.at);
         match poll {
             Poll::Held(seen) if elapsed + self.config.tolerance < not_before.value.0 => broken(
@@ -433,11 +472,17 @@ impl Session {
     fn judge_code_or_loss(&self, e: &Expect, running: &Running) -> Poll {
         let poll = judge_code(e, running.answer.as_ref());
         let lost_wanted = e.code.iter().any(|codes| codes.value.contains(&CodeMatch::Lost));
-        let nothing = running.answer.as_ref().is_some_and(|answer| answer.back == Back::Nothing);
+        let nothing = running
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer.back == Back::Nothing);
         if !matches!(poll, Poll::Broken { .. }) || !lost_wanted || !nothing {
             return poll;
         }
-        self.world.exchanges.broken_by_chance(running.anchor.at).map_or(poll, Poll::Held)
+        self.world
+            .exchanges
+            .broken_by_chance(running.anchor.at)
+            .map_or(poll, Poll::Held)
     }
 
     fn poll_what(&mut self, goal: &mut Goal, running: &Running) -> Poll {
@@ -452,7 +497,10 @@ impl Session {
                 (Some(want), Some(answer)) if want.matches(&answer.payload.len().to_string()) => {
                     Poll::Held(format!("{} bytes", answer.payload.len()))
                 }
-                (Some(want), Some(answer)) => broken(format!("a payload of {want} bytes"), format!("{} bytes", answer.payload.len())),
+                (Some(want), Some(answer)) => broken(
+                    format!("a payload of {want} bytes"),
+                    format!("{} bytes", answer.payload.len()),
+                ),
                 _ => broken("an answer", "none"),
             },
             What::Never => {
@@ -463,7 +511,9 @@ impl Session {
             What::Ends(read, next) => self.judge_ends(&e, read, next, goal.until, running.began.at),
             What::Pair(read) => {
                 let object = e.object.unwrap_or(5);
-                let Some(wanted) = &e.pair else { return Poll::Held(String::new()) };
+                let Some(wanted) = &e.pair else {
+                    return Poll::Held(String::new());
+                };
                 match read.poll(self, object) {
                     ReadState::Pending => Poll::Pending,
                     ReadState::Failed(why) => broken(pairs_told(&wanted.value), why),
@@ -482,19 +532,25 @@ impl Session {
                     ReadState::Pending => Poll::Pending,
                     ReadState::Failed(why) => broken(format!("the pair stays {}/{}", before.0, before.1), why),
                     ReadState::Value(pair) if pair == before => Poll::Held(format!("{}/{}", pair.0, pair.1)),
-                    ReadState::Value(pair) => {
-                        broken(format!("the pair stays {}/{}", before.0, before.1), format!("{}/{}", pair.0, pair.1))
-                    }
+                    ReadState::Value(pair) => broken(
+                        format!("the pair stays {}/{}", before.0, before.1),
+                        format!("{}/{}", pair.0, pair.1),
+                    ),
                 }
             }
             What::Registration => self.judge_registration(&e, running, goal.until),
             What::Registrations => {
-                let Some(want) = &e.registrations else { return Poll::Held(String::new()) };
+                let Some(want) = &e.registrations else {
+                    return Poll::Held(String::new());
+                };
                 let count = self.facts.registrations.len();
                 if want.value.matches(&count.to_string()) {
                     Poll::Held(format!("{count} registrations"))
                 } else {
-                    broken(format!("{} registrations since the case began", want.value), count.to_string())
+                    broken(
+                        format!("{} registrations since the case began", want.value),
+                        count.to_string(),
+                    )
                 }
             }
             What::Notification => self.judge_notification(&e, running, goal.until),
@@ -520,7 +576,10 @@ impl Session {
 /// Whether a goal broke by what did not come, in time or at all, which a network can cause; not by
 /// what the IUT itself said.
 fn rests_on_absence(what: &What, running: &Running, seen: &str) -> bool {
-    let answered = matches!(running.answer.as_ref().map(|answer| &answer.back), Some(Back::Code(_) | Back::Rst));
+    let answered = matches!(
+        running.answer.as_ref().map(|answer| &answer.back),
+        Some(Back::Code(_) | Back::Rst)
+    );
     match what {
         What::Code | What::Format | What::Values | What::Links | What::PayloadLength => !answered,
         What::Answers => running.blocks.is_empty(),
@@ -555,4 +614,3 @@ fn name_of(what: &What) -> &'static str {
         What::Record => "the record",
     }
 }
-

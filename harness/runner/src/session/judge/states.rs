@@ -21,9 +21,17 @@ impl Session {
         self.span("poll", Duration::from_millis(500))
     }
 
-    pub(super) fn judge_path(&mut self, e: &Expect, read: &mut PairRead, next: &mut Option<Duration>, until: Duration) -> Poll {
+    pub(super) fn judge_path(
+        &mut self,
+        e: &Expect,
+        read: &mut PairRead,
+        next: &mut Option<Duration>,
+        until: Duration,
+    ) -> Poll {
         let object = e.object.unwrap_or(5);
-        let Some(stations) = e.path.as_ref().map(|path| path.value.clone()) else { return Poll::Held(String::new()) };
+        let Some(stations) = e.path.as_ref().map(|path| path.value.clone()) else {
+            return Poll::Held(String::new());
+        };
         let told = || {
             let words: Vec<String> = stations.iter().map(ToString::to_string).collect();
             let result = e.result.as_ref().map_or_else(String::new, |all| {
@@ -95,8 +103,12 @@ impl Session {
         began: Duration,
     ) -> Poll {
         let object = e.object.unwrap_or(5);
-        let Some(wanted) = e.ends.as_ref().map(|ends| ends.value.clone()) else { return Poll::Held(String::new()) };
-        let stable = e.stable.map_or_else(|| self.span("stable", Duration::from_secs(5)), |span| span.0);
+        let Some(wanted) = e.ends.as_ref().map(|ends| ends.value.clone()) else {
+            return Poll::Held(String::new());
+        };
+        let stable = e
+            .stable
+            .map_or_else(|| self.span("stable", Duration::from_secs(5)), |span| span.0);
         loop {
             let firmware = self.facts.firmware.entry(object).or_default();
             if let (Some(pair), Some(since), Some(last)) =
@@ -147,7 +159,13 @@ impl Session {
             .facts
             .firmware
             .get(&object)
-            .map(|firmware: &Firmware| firmware.since(running.anchor.samples).iter().filter_map(|s| s.state).collect())
+            .map(|firmware: &Firmware| {
+                firmware
+                    .since(running.anchor.samples)
+                    .iter()
+                    .filter_map(|s| s.state)
+                    .collect()
+            })
             .unwrap_or_default();
         for state in seen {
             self.judge_never(object, state);
