@@ -139,7 +139,7 @@ const DASHES: [&str; 4] = ["", "6 3", "2 3", "8 3 2 3"];
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 70.0;
-const TOP: f64 = 70.0;
+const TOP: f64 = 84.0;
 const GAP: f64 = 62.0;
 
 /// Something that is drawn over the loss.
@@ -200,13 +200,13 @@ fn series(sweep: &Sweep) -> Vec<(String, Vec<&Row>)> {
     all
 }
 
-/// A round number that is not smaller: 1, 2 or 5 times a power of ten.
+/// A round number that is not smaller, so that five steps of an axis are round too.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
+    [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
         .into_iter()
         .map(|factor| factor * power)
         .find(|round| *round >= value * 0.999_999)

@@ -19,7 +19,9 @@ pub const NORMAL: f64 = 1.959_964;
 /// The 97.5 % quantile of Student's t distribution: exact for few degrees of freedom, where it matters, else by the
 /// expansion of Cornish and Fisher (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5).
 fn student(freedom: usize) -> f64 {
-    const FEW: [f64; 5] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582];
+    const FEW: [f64; 10] = [
+        12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139,
+    ];
     if let Some(exact) = freedom.checked_sub(1).and_then(|index| FEW.get(index)) {
         return *exact;
     }
