@@ -139,7 +139,8 @@ impl Analyzer {
         if let Some(wanted) = &self.options.interface {
             // A name that is not there judges nothing rather than everything.
             self.judged_at = Some((find(wanted).unwrap_or(u32::MAX), wanted.clone()));
-        } else if let (Some(iut), Some(_)) = (find("iut"), find("server")) {
+        } else if let (Some(iut), Some(_)) = (find("iut"), find("peer").or_else(|| find("server"))) {
+            // `server` is what the first captures called the peer
             self.judged_at = Some((iut, "iut".to_owned()));
             self.complete = true;
         }
@@ -391,7 +392,7 @@ impl Analyzer {
             at: seen.at,
             kind: EventKind::Datagram(Datagram {
                 point: Point::Iut,
-                toward: if seen.from_device { Toward::Server } else { Toward::Iut },
+                toward: if seen.from_device { Toward::Peer } else { Toward::Iut },
                 datagram: seen.packet,
                 src: carried.src,
                 dst: carried.dst,

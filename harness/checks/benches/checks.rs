@@ -15,7 +15,7 @@ fn main() {
 
 fn event(no: u64, toward: Toward, message: &RawMessage) -> Event {
     let (iut, server) = ("10.0.0.1:40000".parse().unwrap(), "10.0.0.2:5683".parse().unwrap());
-    let (src, dst) = if toward == Toward::Server {
+    let (src, dst) = if toward == Toward::Peer {
         (iut, server)
     } else {
         (server, iut)
@@ -67,7 +67,7 @@ fn push(szx: Szx) -> Vec<Event> {
         };
         let answer = RawMessage::new(Type::Ack, code, num as u16, &[1, 2, 3, 4]).with_option(option::BLOCK1, block);
         events.push(event(events.len() as u64 + 1, Toward::Iut, &request));
-        events.push(event(events.len() as u64 + 1, Toward::Server, &answer));
+        events.push(event(events.len() as u64 + 1, Toward::Peer, &answer));
     }
     events
 }
@@ -91,7 +91,7 @@ fn pull(szx: Szx) -> Vec<Event> {
             payload: vec![7; szx.size()],
             ..answer
         };
-        events.push(event(events.len() as u64 + 1, Toward::Server, &request));
+        events.push(event(events.len() as u64 + 1, Toward::Peer, &request));
         events.push(event(events.len() as u64 + 1, Toward::Iut, &answer));
     }
     events

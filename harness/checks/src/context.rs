@@ -219,7 +219,7 @@ impl Context {
         timing: &Timing,
     ) -> Result<Message<'a>, FormatError> {
         self.expire(at, timing);
-        let outgoing = datagram.toward == Toward::Server;
+        let outgoing = datagram.toward == Toward::Peer;
         let pair = if outgoing {
             (datagram.src, datagram.dst)
         } else {

@@ -75,7 +75,7 @@ impl Checks {
     }
 
     fn on_datagram(&mut self, event: &Event, datagram: &Datagram) {
-        let outgoing = datagram.toward == Toward::Server;
+        let outgoing = datagram.toward == Toward::Peer;
         if outgoing {
             rules::format::mtu(event.no, datagram, &mut self.report);
         }

@@ -55,7 +55,7 @@ impl Stream {
 
     fn datagram(&mut self, ms: u64, toward: Toward, bytes: Vec<u8>, planned: bool, altered: bool) -> &mut Self {
         let (iut, server) = (self.iut.parse().unwrap(), SERVER.parse().unwrap());
-        let (src, dst) = if toward == Toward::Server {
+        let (src, dst) = if toward == Toward::Peer {
             (iut, server)
         } else {
             (server, iut)
@@ -82,12 +82,12 @@ impl Stream {
 
     /// The IUT sends.
     pub(crate) fn sends(&mut self, ms: u64, message: &RawMessage) -> &mut Self {
-        self.datagram(ms, Toward::Server, wire(message), false, false)
+        self.datagram(ms, Toward::Peer, wire(message), false, false)
     }
 
     /// The IUT sends bytes.
     pub(crate) fn sends_bytes(&mut self, ms: u64, bytes: &[u8]) -> &mut Self {
-        self.datagram(ms, Toward::Server, bytes.to_vec(), false, false)
+        self.datagram(ms, Toward::Peer, bytes.to_vec(), false, false)
     }
 
     /// A message reaches the IUT.

@@ -16,7 +16,7 @@ const DATAGRAMS: u64 = 10_000;
 
 fn datagram(len: usize) -> Datagram {
     Datagram {
-        toward: Toward::Server,
+        toward: Toward::Peer,
         src: "192.0.2.1:5683".parse().unwrap(),
         dst: "192.0.2.2:5683".parse().unwrap(),
         payload: Bytes::from(vec![0x5a; len]),
@@ -114,7 +114,7 @@ fn reassembly_of_ten_fragments(bencher: Bencher<'_, '_>) {
     let mut packets = Vec::new();
     while let Some(event) = link.poll(Duration::ZERO) {
         if let fotaproof_net::LinkEvent::Packet {
-            point: fotaproof_net::Point::Server,
+            point: fotaproof_net::Point::Peer,
             bytes,
             ..
         } = event

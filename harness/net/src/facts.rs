@@ -5,25 +5,25 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Direction of travel. `server` is what the IUT sends.
+/// Direction of travel. `peer` is what the IUT sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Toward {
-    /// From the server to the implementation under test.
+    /// From the harness's peer to the implementation under test.
     Iut,
-    /// From the implementation under test to the server.
-    Server,
+    /// From the implementation under test to the harness's peer.
+    Peer,
 }
 
 impl Toward {
     /// Both directions, in the order the link keeps them.
-    pub const BOTH: [Self; 2] = [Self::Iut, Self::Server];
+    pub const BOTH: [Self; 2] = [Self::Iut, Self::Peer];
 
     /// The end where packets of this direction enter the link.
     pub const fn entry(self) -> Point {
         match self {
-            Self::Iut => Point::Server,
-            Self::Server => Point::Iut,
+            Self::Iut => Point::Peer,
+            Self::Peer => Point::Iut,
         }
     }
 
@@ -31,15 +31,15 @@ impl Toward {
     pub const fn exit(self) -> Point {
         match self {
             Self::Iut => Point::Iut,
-            Self::Server => Point::Server,
+            Self::Peer => Point::Peer,
         }
     }
 
     /// The other direction.
     pub const fn reverse(self) -> Self {
         match self {
-            Self::Iut => Self::Server,
-            Self::Server => Self::Iut,
+            Self::Iut => Self::Peer,
+            Self::Peer => Self::Iut,
         }
     }
 
@@ -54,8 +54,8 @@ impl Toward {
 pub enum Point {
     /// The end of the implementation under test.
     Iut,
-    /// The server's end.
-    Server,
+    /// The end of the harness's peer.
+    Peer,
 }
 
 /// A datagram on the link: the n-th `send`, from 0.

@@ -10,7 +10,7 @@
 //!
 //! let mut link = Link::new(LinkSpec::default(), 1);
 //! let datagram = Datagram {
-//!     toward: Toward::Server,
+//!     toward: Toward::Peer,
 //!     src: "192.0.2.1:5683".parse().unwrap(),
 //!     dst: "192.0.2.2:5683".parse().unwrap(),
 //!     payload: bytes::Bytes::from_static(&[0x40, 0x00, 0x00, 0x01]),

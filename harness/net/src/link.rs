@@ -453,7 +453,7 @@ impl Link {
     pub const fn set_mtu(&mut self, toward: Option<Toward>, mtu: u16) {
         match toward {
             Some(Toward::Iut) => self.spec.mtu_toward_iut = Some(mtu),
-            Some(Toward::Server) => self.spec.mtu_toward_server = Some(mtu),
+            Some(Toward::Peer) => self.spec.mtu_toward_server = Some(mtu),
             None => (self.spec.mtu, self.spec.mtu_toward_iut, self.spec.mtu_toward_server) = (mtu, None, None),
         }
     }

@@ -272,7 +272,7 @@ impl LinkSpec {
     pub const fn direction(&self, toward: Toward) -> &DirectionSpec {
         match toward {
             Toward::Iut => &self.toward_iut,
-            Toward::Server => &self.toward_server,
+            Toward::Peer => &self.toward_server,
         }
     }
 
@@ -280,7 +280,7 @@ impl LinkSpec {
     pub const fn direction_mut(&mut self, toward: Toward) -> &mut DirectionSpec {
         match toward {
             Toward::Iut => &mut self.toward_iut,
-            Toward::Server => &mut self.toward_server,
+            Toward::Peer => &mut self.toward_server,
         }
     }
 
@@ -288,7 +288,7 @@ impl LinkSpec {
     pub fn mtu(&self, toward: Toward) -> u16 {
         match toward {
             Toward::Iut => self.mtu_toward_iut,
-            Toward::Server => self.mtu_toward_server,
+            Toward::Peer => self.mtu_toward_server,
         }
         .unwrap_or(self.mtu)
     }

@@ -137,7 +137,7 @@ fn each_fragment_has_a_fate_of_its_own() {
     link.set_packet_bytes(false);
     let (sent, mut arrived, mut drawn) = (20_000, 0, 0);
     for n in 0..sent {
-        link.send(ms(n), datagram(Toward::Server, 1045));
+        link.send(ms(n), datagram(Toward::Peer, 1045));
         let events = until(&mut link, ms(n));
         arrived += delivered(&events).len();
         drawn += events
@@ -149,7 +149,7 @@ fn each_fragment_has_a_fate_of_its_own() {
     // 0.9 squared; five standard errors of 20,000 are 1.4 %.
     let share = arrived as f64 / sent as f64;
     assert!((share - 0.81).abs() < 0.014, "{share}");
-    let counters = link.counters(Toward::Server);
+    let counters = link.counters(Toward::Peer);
     assert_eq!(
         (counters.datagrams, counters.packets, counters.fragments),
         (sent, 2 * sent, 2 * sent)
@@ -174,7 +174,7 @@ fn rate_and_queue_are_exact() {
         1,
     );
     for _ in 0..4 {
-        link.send(ZERO, datagram(Toward::Server, 97));
+        link.send(ZERO, datagram(Toward::Peer, 97));
     }
     // One is on the air, two wait, the fourth finds the queue full.
     let events = drain(&mut link);
@@ -184,10 +184,10 @@ fn rate_and_queue_are_exact() {
     for (at, fits) in [(999, false), (1000, true)] {
         let mut link = Link::new(link.spec().clone(), 1);
         for _ in 0..3 {
-            link.send(ZERO, datagram(Toward::Server, 97));
+            link.send(ZERO, datagram(Toward::Peer, 97));
         }
         until(&mut link, ms(at));
-        link.send(ms(at), datagram(Toward::Server, 97));
+        link.send(ms(at), datagram(Toward::Peer, 97));
         assert_eq!(drops(&drain(&mut link)).is_empty(), fits, "at {at}");
     }
 }
@@ -208,7 +208,7 @@ fn a_queue_can_be_bounded_in_bytes() {
             1,
         );
         for _ in 0..3 {
-            link.send(ZERO, datagram(Toward::Server, 97));
+            link.send(ZERO, datagram(Toward::Peer, 97));
         }
         assert_eq!(drops(&drain(&mut link)).len(), lost);
     }
@@ -222,7 +222,7 @@ fn directions_differ() {
     };
     spec.toward_iut.delay = ms(300);
     let mut link = Link::new(spec, 1);
-    link.send(ZERO, datagram(Toward::Server, 1000));
+    link.send(ZERO, datagram(Toward::Peer, 1000));
     link.send(ZERO, datagram(Toward::Iut, 1000));
     let events = drain(&mut link);
     assert_eq!(arrivals(&events), [(0, ZERO), (1, ms(300))]);
@@ -246,7 +246,7 @@ fn jitter_stays_within_bounds_and_reorders_unless_told_not_to() {
             3,
         );
         for n in 0..200 {
-            link.send(ms(n), datagram(Toward::Server, 10));
+            link.send(ms(n), datagram(Toward::Peer, 10));
         }
         let arrived = arrivals(&drain(&mut link));
         assert_eq!(arrived.len(), 200);
@@ -332,7 +332,7 @@ fn bit_errors_end_at_the_checksum() {
     );
     let (mut sound, mut undetected) = (0, 0);
     for n in 0..2000 {
-        link.send(ms(n), datagram(Toward::Server, if n % 2 == 0 { 60 } else { 700 }));
+        link.send(ms(n), datagram(Toward::Peer, if n % 2 == 0 { 60 } else { 700 }));
         for event in until(&mut link, ms(n)) {
             if let LinkEvent::Delivered {
                 altered, payload: got, ..
@@ -347,7 +347,7 @@ fn bit_errors_end_at_the_checksum() {
     assert!((440..=560).contains(&sound), "{sound}");
     // Two flips in one column of the 16-bit sum that cancel out: rare, and real.
     assert!((1..30).contains(&undetected), "{undetected}");
-    assert!(link.counters(Toward::Server).dropped[&DropReason::Checksum] > 1000);
+    assert!(link.counters(Toward::Peer).dropped[&DropReason::Checksum] > 1000);
 }
 
 #[test]
@@ -363,17 +363,17 @@ fn a_blackout_begins_and_ends_to_the_moment() {
     }
     let mut link = Link::new(LinkSpec::perfect(), 1);
     link.set_blackout(Some(Toward::Iut), ms(50));
-    link.set_dead(Some(Toward::Server), true);
+    link.set_dead(Some(Toward::Peer), true);
     for (at, toward, passes) in [
         (49, Toward::Iut, false),
         (50, Toward::Iut, true),
-        (50, Toward::Server, false),
+        (50, Toward::Peer, false),
     ] {
         link.send(ms(at), datagram(toward, 10));
         assert_eq!(drops(&drain(&mut link)).is_empty(), passes, "at {at}");
     }
     link.set_dead(None, false);
-    link.send(ms(51), datagram(Toward::Server, 10));
+    link.send(ms(51), datagram(Toward::Peer, 10));
     assert_eq!(delivered(&drain(&mut link)).len(), 1);
 }
 
@@ -421,14 +421,14 @@ fn a_rebound_device_is_seen_elsewhere_and_its_old_address_is_dead() {
         (events.iter().find_map(ends), drops(&events), packets(&events, false))
     };
     assert_eq!(
-        exchange(&mut link, 0, datagram(Toward::Server, 10)).0.unwrap().0,
+        exchange(&mut link, 0, datagram(Toward::Peer, 10)).0.unwrap().0,
         IUT.parse().unwrap()
     );
     // On its way when the mapping dies: lost at the NAT, not before.
     link.send(ms(100), datagram(Toward::Iut, 10));
     let outer = link.rebind_nat(ms(110)).unwrap();
     assert_eq!(drops(&drain(&mut link)), [DropReason::Nat]);
-    let (seen, _, left) = exchange(&mut link, 200, datagram(Toward::Server, 10));
+    let (seen, _, left) = exchange(&mut link, 200, datagram(Toward::Peer, 10));
     assert_eq!(seen.unwrap().0, outer);
     let mut reassembler = fotaproof_net::Reassembler::default();
     let udp = reassembler
@@ -464,7 +464,7 @@ fn a_mapping_that_idles_too_long_is_replaced() {
     );
     let mut sources = Vec::new();
     for at in [0, 30, 61] {
-        link.send(Duration::from_secs(at), datagram(Toward::Server, 10));
+        link.send(Duration::from_secs(at), datagram(Toward::Peer, 10));
         sources.extend(drain(&mut link).into_iter().filter_map(|event| {
             if let LinkEvent::Delivered { src, .. } = event {
                 Some(src.port())
@@ -479,12 +479,12 @@ fn a_mapping_that_idles_too_long_is_replaced() {
 #[test]
 fn a_path_can_change_in_the_middle() {
     let mut link = Link::new(LinkSpec::default(), 1);
-    link.send(ZERO, datagram(Toward::Server, 1000));
+    link.send(ZERO, datagram(Toward::Peer, 1000));
     link.set_mtu(None, 576);
-    link.send(ms(1), datagram(Toward::Server, 1000));
-    link.set_mtu(Some(Toward::Server), 1280);
-    link.set_direction(Toward::Server, DirectionSpec::default());
-    link.send(ms(2), datagram(Toward::Server, 1000));
+    link.send(ms(1), datagram(Toward::Peer, 1000));
+    link.set_mtu(Some(Toward::Peer), 1280);
+    link.set_direction(Toward::Peer, DirectionSpec::default());
+    link.send(ms(2), datagram(Toward::Peer, 1000));
     let events = drain(&mut link);
     assert_eq!(packets(&events, true).len(), 1 + 2 + 1);
     assert_eq!(arrivals(&events), [(2, ms(2)), (0, ms(20)), (1, ms(21))]);
@@ -493,7 +493,7 @@ fn a_path_can_change_in_the_middle() {
         oversize: Oversize::Drop,
         ..LinkSpec::perfect()
     });
-    link.send(ms(100), datagram(Toward::Server, 1000));
+    link.send(ms(100), datagram(Toward::Peer, 1000));
     assert_eq!(drops(&drain(&mut link)), [DropReason::Oversize]);
 }
 
@@ -515,8 +515,8 @@ fn without_ip_only_the_pdu_counts() {
 #[test]
 fn a_time_that_runs_backwards_counts_as_standing_still() {
     let mut link = Link::new(LinkSpec::perfect(), 1);
-    link.send(ms(10), datagram(Toward::Server, 10));
-    link.send(ms(5), datagram(Toward::Server, 10));
+    link.send(ms(10), datagram(Toward::Peer, 10));
+    link.send(ms(5), datagram(Toward::Peer, 10));
     assert_eq!(arrivals(&drain(&mut link)), [(0, ms(10)), (1, ms(10))]);
 }
 

@@ -22,7 +22,7 @@ fn run(link: &mut Link, sends: &Sends) -> Vec<LinkEvent> {
         now += ms(gap);
         events.extend(until(link, now));
         let ends = if v6 { (IUT6, SERVER6) } else { (IUT, SERVER) };
-        let toward = if up { Toward::Server } else { Toward::Iut };
+        let toward = if up { Toward::Peer } else { Toward::Iut };
         link.send(
             now,
             between(
@@ -160,7 +160,7 @@ proptest! {
         }
         prop_assert!(entered.values().all(|fates| *fates > 0));
         prop_assert_eq!(link.in_flight(), 0);
-        let counted = link.counters(Toward::Iut).packets + link.counters(Toward::Server).packets;
+        let counted = link.counters(Toward::Iut).packets + link.counters(Toward::Peer).packets;
         prop_assert_eq!(counted, entered.len() as u64);
     }
 

@@ -211,7 +211,7 @@ fn packets_are_selected_by_what_they_say() {
         ),
         (
             Select {
-                toward: Some(Toward::Server),
+                toward: Some(Toward::Peer),
                 ..any()
             },
             vec![],
@@ -285,7 +285,7 @@ fn fragments_are_selected_by_their_place() {
             },
             1,
         );
-        link.send(Duration::ZERO, datagram(Toward::Server, 1500));
+        link.send(Duration::ZERO, datagram(Toward::Peer, 1500));
         let events = until(&mut link, Duration::ZERO);
         let lost: Vec<usize> = fates(&events)
             .iter()

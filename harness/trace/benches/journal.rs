@@ -22,7 +22,7 @@ fn datagram(no: u64) -> Event {
         no,
         EventKind::Datagram(Datagram {
             point: Point::Iut,
-            toward: Toward::Server,
+            toward: Toward::Peer,
             datagram: no,
             src: "10.0.0.1:40000".parse().unwrap(),
             dst: "10.0.0.2:5683".parse().unwrap(),
@@ -40,7 +40,7 @@ fn packet(no: u64) -> Event {
         no,
         EventKind::Packet(Packet {
             point: Point::Iut,
-            toward: Toward::Server,
+            toward: Toward::Peer,
             packet: no,
             datagram: no,
             fragment: None,
@@ -54,7 +54,7 @@ fn fate(no: u64) -> Event {
     event(
         no,
         EventKind::Fate(FateOfPacket {
-            toward: Toward::Server,
+            toward: Toward::Peer,
             packet: no,
             datagram: no,
             rule: None,

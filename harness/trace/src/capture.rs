@@ -154,7 +154,7 @@ impl<W: io::Write> CaptureWriter<W> {
         let mut writer = PcapNgWriter::with_section_header(output, section)?;
         for (name, description) in [
             ("iut", "the end of the implementation under test"),
-            ("server", "the end of its peer"),
+            ("peer", "the end of its peer"),
         ] {
             let mut interface = InterfaceDescriptionBlock::new(DataLink::RAW, 0);
             interface.options = vec![
@@ -359,7 +359,7 @@ impl<W: io::Write> CaptureWriter<W> {
         let block = EnhancedPacketBlock {
             interface_id: match packet.point {
                 Point::Iut => 0,
-                Point::Server => 1,
+                Point::Peer => 1,
             },
             timestamp: self.epoch + packet.at,
             original_len: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),

@@ -44,14 +44,14 @@ impl<'a> Dissected<'a> {
     /// The IUT sent it.
     #[must_use]
     pub const fn from_iut(&self) -> bool {
-        matches!(self.datagram.toward, Toward::Server)
+        matches!(self.datagram.toward, Toward::Peer)
     }
 }
 
 const fn is_departure(datagram: &Datagram) -> bool {
     matches!(
         (datagram.point, datagram.toward),
-        (Point::Iut, Toward::Server) | (Point::Server, Toward::Iut)
+        (Point::Iut, Toward::Peer) | (Point::Peer, Toward::Iut)
     )
 }
 
@@ -118,7 +118,7 @@ pub fn ladder(events: &[Event]) -> String {
 fn datagram_line(text: &mut String, time: f64, datagram: &Datagram, fates: &Fates) -> core::fmt::Result {
     let way = match datagram.toward {
         Toward::Iut => "server → iut",
-        Toward::Server => "iut → server",
+        Toward::Peer => "iut → server",
     };
     write!(text, "{time:9.3}  {way}  {}", summary(&datagram.payload))?;
     if datagram.packets > 1 {

@@ -28,7 +28,7 @@ pub enum Toward {
     /// To the implementation under test.
     Iut,
     /// To the harness's peer: what the IUT sends.
-    Server,
+    Peer,
 }
 
 /// One of the two ends of the link, which are the two interfaces of the capture.
@@ -38,14 +38,14 @@ pub enum Point {
     /// The end of the implementation under test.
     Iut,
     /// The end of the harness's peer.
-    Server,
+    Peer,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Iut => "iut",
-            Self::Server => "server",
+            Self::Peer => "peer",
         })
     }
 }
@@ -54,7 +54,7 @@ impl fmt::Display for Toward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Iut => "iut",
-            Self::Server => "server",
+            Self::Peer => "peer",
         })
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn with(toward: Toward, len: usize, facts: Facts) -> Datagram {
 
 pub(crate) fn between(toward: Toward, (iut, server): (&str, &str), len: usize, facts: Facts) -> Datagram {
     let (iut, server): (SocketAddr, SocketAddr) = (iut.parse().unwrap(), server.parse().unwrap());
-    let (src, dst) = if toward == Toward::Server {
+    let (src, dst) = if toward == Toward::Peer {
         (iut, server)
     } else {
         (server, iut)
@@ -65,7 +65,7 @@ pub(crate) fn until(link: &mut Link, then: Duration) -> Vec<LinkEvent> {
 /// Sends one datagram toward the server at time zero and runs to the end.
 pub(crate) fn once(spec: LinkSpec, len: usize) -> Vec<LinkEvent> {
     let mut link = Link::new(spec, 1);
-    link.send(Duration::ZERO, datagram(Toward::Server, len));
+    link.send(Duration::ZERO, datagram(Toward::Peer, len));
     drain(&mut link)
 }
 

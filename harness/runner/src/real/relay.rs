@@ -266,11 +266,11 @@ impl<'a> Relay<'a> {
         } = self;
         from_clients.receive(listener, &mut |from, bytes| {
             let payload = Bytes::copy_from_slice(bytes);
-            let facts = facts(conversations, from, fotaproof_trace::Toward::Server, bytes);
+            let facts = facts(conversations, from, fotaproof_trace::Toward::Peer, bytes);
             link.send(
                 now,
                 Datagram {
-                    toward: Toward::Server,
+                    toward: Toward::Peer,
                     src: from,
                     dst: options.to,
                     payload,
@@ -327,7 +327,7 @@ impl<'a> Relay<'a> {
             }
             match event {
                 LinkEvent::Delivered {
-                    toward: Toward::Server,
+                    toward: Toward::Peer,
                     src,
                     payload,
                     ..
@@ -438,7 +438,7 @@ impl<'a> Relay<'a> {
             seconds: self.now().as_secs_f64(),
             clients: self.clients,
             forgotten: self.forgotten,
-            toward_server: self.link.counters(Toward::Server).clone(),
+            toward_server: self.link.counters(Toward::Peer).clone(),
             toward_iut: self.link.counters(Toward::Iut).clone(),
             rules: self
                 .link

@@ -55,7 +55,7 @@ impl Conversations {
         let Ok(view) = MessageView::parse(payload) else {
             return net::Facts::default();
         };
-        let by_iut = toward == Toward::Server;
+        let by_iut = toward == Toward::Peer;
         let code = view.code();
         let mut block1 = view.block1().ok().flatten().map(block_facts);
         let mut block2 = view.block2().ok().flatten().map(block_facts);

@@ -322,14 +322,14 @@ impl Session {
                 if let EventKind::Datagram(datagram) = &kind
                     && datagram.point == Point::Iut
                 {
-                    let by_iut = datagram.toward == Toward::Server;
+                    let by_iut = datagram.toward == Toward::Peer;
                     self.facts.latest[usize::from(by_iut)] = Some(datagram.datagram);
                 }
                 if let EventKind::Datagram(datagram) = &kind
                     && datagram.point == Point::Iut
                     && self.facts.log.wanted
                 {
-                    let by_iut = datagram.toward == Toward::Server;
+                    let by_iut = datagram.toward == Toward::Peer;
                     self.facts.log.add(Seen {
                         at: self.now,
                         by_iut,

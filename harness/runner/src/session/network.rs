@@ -208,7 +208,7 @@ fn select_of(select: &Select, start: Duration) -> net::Select {
     net::Select {
         toward: select.toward.map(|toward| match toward {
             Direction::Iut => net::Toward::Iut,
-            Direction::Server => net::Toward::Server,
+            Direction::Server => net::Toward::Peer,
         }),
         nth: select.nth.map(u64::from),
         every: select.every.map(u64::from),

@@ -105,7 +105,7 @@ impl World {
 
     /// Takes a datagram of the IUT at its end of the link.
     pub(crate) fn take_from_iut(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        self.enter(now, Toward::Server, from, to, bytes, false);
+        self.enter(now, Toward::Peer, from, to, bytes, false);
     }
 
     /// Sends a datagram of the harness's side past its parties.
@@ -148,14 +148,14 @@ impl World {
         );
         self.exchanges.sent(now, datagram, src, dst, &payload);
         self.latest.insert(datagram, (toward, planned));
-        if toward == Toward::Server {
+        if toward == Toward::Peer {
             self.count(&payload, packets, src.is_ipv6());
         }
         self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-            point: if toward == Toward::Server {
+            point: if toward == Toward::Peer {
                 Point::Iut
             } else {
-                Point::Server
+                Point::Peer
             },
             toward,
             datagram: datagram.0,
@@ -285,7 +285,7 @@ impl World {
                     self.out.push_back(Turn::Event(EventKind::Packet(Packet {
                         point: match point {
                             net::Point::Iut => Point::Iut,
-                            net::Point::Server => Point::Server,
+                            net::Point::Peer => Point::Peer,
                         },
                         toward: toward_trace(toward),
                         packet: packet.0,
@@ -319,7 +319,7 @@ impl World {
                 }
                 let (fate, reason, delay) = fate_words(&fate);
                 self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
-                    toward: self.latest.get(datagram).map_or(Toward::Server, |(toward, _)| *toward),
+                    toward: self.latest.get(datagram).map_or(Toward::Peer, |(toward, _)| *toward),
                     packet: packet.0,
                     datagram: datagram.0,
                     rule,
@@ -344,8 +344,8 @@ impl World {
                 self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
                 self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-                    point: if toward == Toward::Server {
-                        Point::Server
+                    point: if toward == Toward::Peer {
+                        Point::Peer
                     } else {
                         Point::Iut
                     },
@@ -422,14 +422,14 @@ impl World {
 const fn toward_net(toward: Toward) -> net::Toward {
     match toward {
         Toward::Iut => net::Toward::Iut,
-        Toward::Server => net::Toward::Server,
+        Toward::Peer => net::Toward::Peer,
     }
 }
 
 pub(crate) const fn toward_trace(toward: net::Toward) -> Toward {
     match toward {
         net::Toward::Iut => Toward::Iut,
-        net::Toward::Server => Toward::Server,
+        net::Toward::Peer => Toward::Peer,
     }
 }
 

@@ -171,10 +171,10 @@ impl Record {
             let EventKind::Datagram(datagram) = &event.kind else {
                 continue;
             };
-            let entry = if datagram.toward == Toward::Server {
+            let entry = if datagram.toward == Toward::Peer {
                 Point::Iut
             } else {
-                Point::Server
+                Point::Peer
             };
             if datagram.point == entry {
                 reader.entered(
@@ -394,7 +394,7 @@ impl Reader {
         let toward = if sent.toward == Toward::Iut {
             net::Toward::Iut
         } else {
-            net::Toward::Server
+            net::Toward::Peer
         };
         if sent.late.is_none() && !sent.befell && !origin.spec.direction(toward).jitter.is_zero() {
             sent.late = Some(
@@ -437,7 +437,7 @@ fn asked(fate: &fotaproof_trace::FateOfPacket, at: Duration, toward: Toward, ori
             let toward = if toward == Toward::Iut {
                 net::Toward::Iut
             } else {
-                net::Toward::Server
+                net::Toward::Peer
             };
             origin.spec.flaps.is_some()
                 || origin
@@ -457,7 +457,7 @@ fn label(toward: Toward, facts: &net::Facts, fragment: Option<u16>) -> Label {
         toward: if toward == Toward::Iut {
             net::Toward::Iut
         } else {
-            net::Toward::Server
+            net::Toward::Peer
         },
         kind: facts.kind.map(|kind| match kind {
             net::Kind::Con => 0,

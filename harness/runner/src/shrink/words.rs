@@ -37,7 +37,7 @@ fn name(label: &Label) -> String {
     let (Some(kind), Some(number)) = (label.kind, label.code) else {
         return match label.toward {
             fotaproof_net::Toward::Iut => "packet to the IUT".to_owned(),
-            fotaproof_net::Toward::Server => "packet of the IUT".to_owned(),
+            fotaproof_net::Toward::Peer => "packet of the IUT".to_owned(),
         };
     };
     let request = (1..32).contains(&number);
@@ -132,7 +132,7 @@ mod tests {
 
     fn label(kind: u8, code: u8) -> Label {
         Label {
-            toward: Toward::Server,
+            toward: Toward::Peer,
             kind: Some(kind),
             code: Some(code),
             path: Some("/5/0/0".to_owned()),

@@ -38,10 +38,10 @@ impl Meter {
         }
         self.first.get_or_insert(event.at);
         self.last = event.at;
-        let entry = if datagram.toward == Toward::Server {
+        let entry = if datagram.toward == Toward::Peer {
             Point::Iut
         } else {
-            Point::Server
+            Point::Peer
         };
         if datagram.point != entry {
             if let Some(fragments) = self.blocks.get(&datagram.datagram)

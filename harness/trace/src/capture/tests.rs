@@ -69,14 +69,14 @@ fn both_ends_show_with_comments_and_nanoseconds() {
             },
         ))
         .unwrap();
-    writer.on_event(&packet(1, Point::Server, 1)).unwrap();
+    writer.on_event(&packet(1, Point::Peer, 1)).unwrap();
     writer.on_event(&packet(20_000_001, Point::Iut, 1)).unwrap();
     writer.on_event(&packet(20_000_002, Point::Iut, 2)).unwrap();
     writer
         .on_event(&event(
             20_000_002,
             EventKind::Fate(FateOfPacket {
-                toward: Toward::Server,
+                toward: Toward::Peer,
                 packet: 2,
                 datagram: 2,
                 rule: Some("lose-ack".to_owned()),

@@ -45,13 +45,13 @@ fn a_ladder() {
                 text: "push /5/0/0".to_owned(),
             },
         ),
-        (10, datagram(Point::Server, Toward::Iut, 1, block)),
+        (10, datagram(Point::Peer, Toward::Iut, 1, block)),
         (30, datagram(Point::Iut, Toward::Iut, 1, vec![])),
-        (30, datagram(Point::Iut, Toward::Server, 2, answer)),
+        (30, datagram(Point::Iut, Toward::Peer, 2, answer)),
         (
             30,
             EventKind::Fate(FateOfPacket {
-                toward: Toward::Server,
+                toward: Toward::Peer,
                 packet: 2,
                 datagram: 2,
                 rule: Some("lose-ack".to_owned()),
@@ -61,7 +61,7 @@ fn a_ladder() {
                 draw: None,
             }),
         ),
-        (40, datagram(Point::Iut, Toward::Server, 3, vec![0x41])),
+        (40, datagram(Point::Iut, Toward::Peer, 3, vec![0x41])),
         (
             93_000,
             EventKind::CaseEnded {

@@ -46,7 +46,7 @@ fn one_of_each() -> Vec<Event> {
         },
         EventKind::Packet(Packet {
             point: Point::Iut,
-            toward: Toward::Server,
+            toward: Toward::Peer,
             packet: 1,
             datagram: 1,
             fragment: Some(Fragment {
@@ -58,7 +58,7 @@ fn one_of_each() -> Vec<Event> {
             altered: true,
         }),
         EventKind::Fate(FateOfPacket {
-            toward: Toward::Server,
+            toward: Toward::Peer,
             packet: 1,
             datagram: 1,
             rule: Some("lose".to_owned()),
@@ -68,8 +68,8 @@ fn one_of_each() -> Vec<Event> {
             draw: Some(0.25),
         }),
         EventKind::Datagram(Datagram {
-            point: Point::Server,
-            toward: Toward::Server,
+            point: Point::Peer,
+            toward: Toward::Peer,
             datagram: 1,
             src: from,
             dst: "127.0.0.1:1".parse().unwrap(),

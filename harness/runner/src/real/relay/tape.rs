@@ -67,7 +67,7 @@ impl Tape {
                 let packet = Packet {
                     point: match point {
                         net::Point::Iut => Point::Iut,
-                        net::Point::Server => Point::Server,
+                        net::Point::Peer => Point::Peer,
                     },
                     toward: toward_trace(*toward),
                     packet: packet.0,
@@ -93,7 +93,7 @@ impl Tape {
                 let (fate, reason, delay) = fate_words(fate);
                 let fate = FateOfPacket {
                     // a comment stands on its packet, which knows the direction
-                    toward: toward_trace(net::Toward::Server),
+                    toward: toward_trace(net::Toward::Peer),
                     packet: packet.0,
                     datagram: datagram.0,
                     rule: rule.clone(),

@@ -184,7 +184,7 @@ fn block(num: u8, id: u16) -> Vec<u8> {
 #[test]
 fn rules_see_coap_and_are_counted_by_name() {
     let select = Select {
-        toward: Some(Toward::Server),
+        toward: Some(Toward::Peer),
         block1: Some(BlockSel::Num(3)),
         ..Select::default()
     };
