@@ -36,6 +36,7 @@ impl Words {
         Known {
             clauses: Some(clauses),
             defects: &self.defects,
+            server_defects: &[],
             checks: &self.checks,
             profiles: &self.profiles,
         }

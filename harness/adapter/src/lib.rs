@@ -9,6 +9,7 @@
 mod line;
 mod message;
 mod request;
+mod schema;
 
 pub use line::{LINE_LIMIT, LineError, Lines, parse, to_line};
 pub use message::{
@@ -17,6 +18,8 @@ pub use message::{
 pub use request::{
     Conditions, DeviceAction, Listen, Method, Operation, Package, Request, Security, Timings, Value,
 };
+
+pub use schema::schemas;
 
 /// The version of the protocol. Adapters of another first number are refused; a higher second number may have more operations,
 /// events and fields.

@@ -8,6 +8,10 @@ use crate::request::Value;
 /// One line of an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "messages are handled one by one, never kept in numbers"
+)]
 pub enum Message {
     /// An event. The first line of an adapter is the event `hello`.
     Event(Event),
@@ -17,9 +21,8 @@ pub enum Message {
 
 /// The answer to a request: exactly one of `ok` and `error`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Reply {
-    /// That of the request.
+    /// That of the request; 0 when what came was no request at all, so that its id is not known.
     pub id: u64,
     /// It was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,7 @@ pub struct Addresses {
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct ReplyError {
     /// The kind.
     pub kind: ErrorKind,
@@ -128,6 +131,9 @@ pub struct Response {
     /// Of a single resource: its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
+    /// Of anything else that has values, such as a multiple resource or an object instance: the values by path.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub values: std::collections::BTreeMap<String, Value>,
     /// The payload as text where the answer is text or link format; a diagnostic text of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -227,6 +233,27 @@ pub enum Event {
         /// The text.
         text: String,
     },
+    /// An event of a later version of the protocol.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// The instance that it is about.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        match self {
+            Self::Registered { instance, .. }
+            | Self::Updated { instance, .. }
+            | Self::Deregistered { instance, .. }
+            | Self::Notification { instance, .. }
+            | Self::Send { instance, .. }
+            | Self::Response { instance, .. }
+            | Self::UpdateStatus { instance, .. }
+            | Self::DeviceEnded { instance, .. } => Some(instance),
+            Self::Hello(_) | Self::Log { .. } | Self::Unknown => None,
+        }
+    }
 }
 
 /// The first line of an adapter.

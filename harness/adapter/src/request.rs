@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A request: one line. The adapter answers it by exactly one [`Reply`](crate::Reply) with the same id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
-    /// Chosen by the harness, never used twice in the life of an adapter.
+    /// Chosen by the harness, never 0 and never used twice in the life of an adapter.
     pub id: u64,
     /// What is asked, and of what.
     #[serde(flatten)]

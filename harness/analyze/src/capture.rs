@@ -23,6 +23,8 @@ const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const DECRYPTION_SECRETS: u32 = 10;
+/// Bytes of key logs that are kept at most.
+const KEY_LOG_BYTES: usize = 16 << 20;
 
 /// Where and why a capture cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +101,22 @@ enum Format {
     PcapNg(PcapNgParser),
 }
 
+/// The TLS key log in a Decryption Secrets Block, whichever its byte order; none when it holds other secrets.
+fn key_log(block: &Bytes) -> Option<Bytes> {
+    const TLS_KEY_LOG: u32 = 0x544c_534b;
+    let word = |at: usize| block.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    let (kind, length) = (word(8)?, word(12)?);
+    let length = if u32::from_le_bytes(kind) == TLS_KEY_LOG {
+        u32::from_le_bytes(length)
+    } else if u32::from_be_bytes(kind) == TLS_KEY_LOG {
+        u32::from_be_bytes(length)
+    } else {
+        return None;
+    };
+    let end = 16_usize.checked_add(usize::try_from(length).ok()?)?;
+    (end <= block.len()).then(|| block.slice(16..end))
+}
+
 /// Reads frames from pieces of a capture. It holds no more than one piece and one record.
 pub struct CaptureParser {
     format: Format,
@@ -106,7 +124,11 @@ pub struct CaptureParser {
     offset: u64,
     frames: u64,
     interface_bytes: usize,
+    /// The file holds decryption secrets.
     secrets: bool,
+    /// Key logs that nobody has taken yet.
+    key_logs: Vec<Bytes>,
+    key_log_bytes: usize,
     broken: Option<Broken>,
 }
 
@@ -128,6 +150,8 @@ impl Default for CaptureParser {
             frames: 0,
             interface_bytes: 0,
             secrets: false,
+            key_logs: Vec::new(),
+            key_log_bytes: 0,
             broken: None,
         }
     }
@@ -238,6 +262,11 @@ impl CaptureParser {
     #[must_use]
     pub const fn has_secrets(&self) -> bool {
         self.secrets
+    }
+
+    /// TLS key logs that the file held since the last call.
+    pub fn take_secrets(&mut self) -> Vec<Bytes> {
+        core::mem::take(&mut self.key_logs)
     }
 
     /// Frames read.
@@ -380,7 +409,15 @@ impl CaptureParser {
                     return Err(BrokenKind::Interfaces);
                 }
             }
-            DECRYPTION_SECRETS => self.secrets = true,
+            DECRYPTION_SECRETS => {
+                self.secrets = true;
+                if let Some(log) = key_log(&self.buffer.slice(..peeked.length))
+                    && self.key_log_bytes + log.len() <= KEY_LOG_BYTES
+                {
+                    self.key_log_bytes += log.len();
+                    self.key_logs.push(log);
+                }
+            }
             _ => {}
         }
         if !matches!(
@@ -525,6 +562,11 @@ impl<R: Read> CaptureFile<R> {
     #[must_use]
     pub const fn parser(&self) -> &CaptureParser {
         &self.parser
+    }
+
+    /// The parser, to take what it holds.
+    pub const fn parser_mut(&mut self) -> &mut CaptureParser {
+        &mut self.parser
     }
 
     /// The next frame; none at the end.

@@ -1,8 +1,12 @@
-//! What is different between two captures of the same thing, and what of it is worse.
+//! What is different between two captures of the same thing, and what of it is worse; and the JSON format that says so.
+//!
+//! The format is versioned as that of the analysis: fields are only added within a version.
 
 use std::collections::BTreeSet;
 
 use fotaproof_trace::{result_name, state_name};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::ladder::Line;
 use crate::report::{CaptureReport, DeviceReport, TransferReport, Verdict};
@@ -28,8 +32,95 @@ impl Default for Thresholds {
     }
 }
 
+/// Version of the JSON format.
+pub const FORMAT: u32 = 1;
+
+/// All differences of two captures, or of two runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DiffReport {
+    /// Version of this format.
+    pub format: u32,
+    /// Version of the harness.
+    pub harness: String,
+    /// The first: a capture, or the folder of a run.
+    pub a: String,
+    /// The second.
+    pub b: String,
+    /// Differences of the whole: devices or cases that only one has, a capture that breaks.
+    pub changes: Vec<Change>,
+    /// Of captures: what differs, device by device; one without differences stands here too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceDiff>,
+    /// Of runs: the cases that differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<CaseDiff>,
+    /// Why nothing was compared: one of the two cannot be read at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+    /// How many of the differences are regressions.
+    pub regressions: usize,
+    /// The exit code of the program.
+    pub exit_code: i32,
+}
+
+/// The differences of one case in two runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaseDiff {
+    /// Id of the case, with its variant.
+    pub id: String,
+    /// What differs.
+    pub changes: Vec<Change>,
+    /// Where the messages of its captures part, device by device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partings: Vec<Parting>,
+}
+
+impl DiffReport {
+    /// Every difference.
+    fn all(&self) -> impl Iterator<Item = &Change> {
+        let devices = self.devices.iter().flat_map(|device| &device.changes);
+        let cases = self.cases.iter().flat_map(|case| &case.changes);
+        self.changes.iter().chain(devices).chain(cases)
+    }
+
+    /// Counts the regressions; with any, the exit code is that of a failure.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        use fotaproof_reports::model::exit_code as code;
+        self.format = FORMAT;
+        env!("CARGO_PKG_VERSION").clone_into(&mut self.harness);
+        self.regressions = self.all().filter(|change| change.regression).count();
+        self.exit_code = if self.regressions > 0 {
+            code::FAILED
+        } else {
+            code::PASSED
+        };
+        self
+    }
+}
+
+/// The JSON Schema of the format.
+#[must_use]
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(DiffReport);
+    // A schema is a tree of strings and numbers: it can be written.
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The differences as JSON.
+///
+/// # Errors
+/// None that differences could cause; the writer's are passed on.
+pub fn json(report: &DiffReport) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    Ok(text)
+}
+
 /// One difference.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// What differs.
     pub what: String,
@@ -42,20 +133,22 @@ pub struct Change {
 }
 
 /// The differences of one device.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceDiff {
     /// Endpoint name, or both names.
     pub endpoint: String,
     /// Index of the device in both reports.
+    #[serde(skip)]
     pub devices: (usize, usize),
     /// What differs.
     pub changes: Vec<Change>,
     /// Where the messages part: the index of the first message that differs, and the messages around it in both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parting: Option<Parting>,
 }
 
 /// Where the messages of two captures part.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Parting {
     /// Messages that are the same before.
     pub same: usize,

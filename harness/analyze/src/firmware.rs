@@ -1,13 +1,11 @@
 //! What a device reports about its firmware: State, Result, version, in whatever content format.
 
-use core::hash::Hasher as _;
 use core::time::Duration;
 use fotaproof_lwm2m::definitions::{Versions, resource_type};
 use fotaproof_wire::coap::Code;
 use fotaproof_wire::{LwPath, content};
 
 use crate::facts::clean;
-use crate::hash::Quick;
 use crate::report::{ExecuteReport, FirmwareReport, Moment, SampleReport};
 
 /// Samples kept.
@@ -213,19 +211,4 @@ impl Firmware {
             version_after: after.map(|version| version.text.clone()),
         }
     }
-}
-
-/// The hash that a request for a `coap` URI has: its path and query.
-pub(crate) fn uri_hash(uri: &str) -> Option<u64> {
-    let rest = uri.split_once("://")?.1;
-    let path = rest.split_once('/')?.1;
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let mut hash = Quick::default();
-    for segment in path.split('/') {
-        hash.write(segment.as_bytes());
-    }
-    for part in query.split('&').filter(|part| !part.is_empty()) {
-        hash.write(part.as_bytes());
-    }
-    Some(hash.finish())
 }

@@ -3,7 +3,7 @@
 use fotaproof_wire::coap::{Code, MessageView};
 use std::net::SocketAddr;
 
-use crate::facts::{Message, Target};
+use crate::facts::{Facts, Message, Target};
 
 /// No device yet.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -36,6 +36,8 @@ pub(crate) struct Flow {
     /// The device is the first of the ends.
     pub(crate) device_first: bool,
     pub(crate) datagrams: u64,
+    /// Encrypted records that could not be opened.
+    pub(crate) locked: u64,
     pub(crate) packet: u64,
 }
 
@@ -48,6 +50,7 @@ impl Flow {
             device: NOBODY,
             device_first: false,
             datagrams: 0,
+            locked: 0,
             packet,
         }
     }
@@ -87,7 +90,7 @@ fn is_plausible(payload: &[u8]) -> bool {
     let code = view.code();
     let known = code.name() != "unassigned" && code.class() != 7;
     let tied = code.is_request() && payload.len() > 4 || code.is_response() && !view.token().is_empty();
-    known && tied && !Message::of_udp(&view).strange
+    known && tied && !Facts::of(&view).strange
 }
 
 /// Which end of a message is the device, as far as the message itself tells: true for the sender.
@@ -95,7 +98,7 @@ pub(crate) fn sender_is_device(message: &Message<'_>) -> Option<bool> {
     if !message.code.is_request() {
         return None;
     }
-    match message.target {
+    match message.facts.target {
         Target::Register | Target::Registration | Target::Send | Target::Bootstrap => Some(true),
         Target::Lw(_) => Some(false),
         Target::Root if matches!(message.code, Code::FETCH | Code::PATCH | Code::IPATCH) => Some(false),

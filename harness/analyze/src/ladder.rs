@@ -2,18 +2,20 @@
 
 use core::hash::Hasher as _;
 use core::time::Duration;
+use fotaproof_checks::hash::Quick;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 
 use crate::analyzer::{Analyzer, Options};
 use crate::capture::CaptureFile;
 use crate::facts::Message;
-use crate::hash::Quick;
 
 /// Messages compared; what two captures do after so many is not looked at.
 const MESSAGES: usize = 1 << 20;
 
 /// A message of a ladder.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Time since the first frame.
     pub at: f64,
@@ -68,15 +70,15 @@ fn text(from_device: bool, message: &Message<'_>) -> String {
         text.push(' ');
         text.push_str(&message.path());
     }
-    for (name, block) in [("B1", message.block1), ("B2", message.block2)] {
+    for (name, block) in [("B1", message.facts.block1), ("B2", message.facts.block2)] {
         if let Some(block) = block {
             text.push_str(&format!(" {name} {block}"));
         }
     }
-    if message.observe.is_some() {
+    if message.facts.observe.is_some() {
         text.push_str(" observe");
     }
-    if let Some(format) = message.content_format {
+    if let Some(format) = message.facts.content_format {
         text.push_str(&format!(" ct={format}"));
     }
     if !message.payload.is_empty() {
@@ -101,6 +103,7 @@ fn tapped<R: Read>(input: R, options: &Options, device: usize, window: core::ops
             interfaces = file.parser().interface_count();
             analyzer.on_interfaces(&file.parser().interfaces());
         }
+        analyzer.on_secrets(&file.parser_mut().take_secrets());
         analyzer.on_frame(&frame);
         if !window.is_empty() && analyzer.tap.as_ref().is_some_and(|tap| tap.seen >= window.end) {
             break;

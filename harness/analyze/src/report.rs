@@ -103,6 +103,12 @@ pub struct Counts {
     pub coap_tcp: u64,
     /// Datagrams of DTLS.
     pub dtls: u64,
+    /// Messages in them that could be opened.
+    #[serde(default)]
+    pub decrypted: u64,
+    /// Encrypted records that do not fit the keys of their conversation.
+    #[serde(default)]
+    pub broken_records: u64,
     /// Datagrams that are something else.
     pub other_udp: u64,
     /// Frames of something else than UDP and CoAP over TCP.
@@ -438,7 +444,8 @@ impl Analysis {
         analysis
     }
 
-    /// Broken captures first, then failures, then what cannot be told.
+    /// What breaks the format first, then failures, then captures that end early, then what cannot be told. A capture that
+    /// breaks is judged as far as it could be read: both stand in the report, and the code is that of the worse.
     fn verdict_code(&self) -> i32 {
         use fotaproof_reports::model::exit_code as code;
         let broken = |invalid: bool| {
@@ -452,10 +459,10 @@ impl Analysis {
             .all(|capture| capture.devices.is_empty() && capture.encrypted.is_empty());
         if broken(true) {
             code::INVALID
-        } else if broken(false) {
-            code::INCONCLUSIVE
         } else if any(Verdict::Fail) {
             code::FAILED
+        } else if broken(false) {
+            code::INCONCLUSIVE
         } else if nothing {
             code::NOTHING_SELECTED
         } else if any(Verdict::Inconclusive) {

@@ -1,12 +1,11 @@
 //! CoAP over TCP (RFC 8323): the streams of a capture put in order, within bounds.
 
 use bytes::Bytes;
+use fotaproof_checks::hash::{Address, Map};
 use fotaproof_wire::coap::Code;
 use fotaproof_wire::coap::tcp::FrameView;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use crate::hash::Map;
 
 /// Streams followed.
 const STREAMS: usize = 1024;
@@ -45,11 +44,17 @@ pub(crate) fn segment_of(packet: &[u8]) -> Option<Segment<'_>> {
         }
         6 => {
             let end = 40 + usize::from(be16(packet, 4)?);
-            if *packet.get(6)? != 6 {
+            let (mut next, mut offset) = (*packet.get(6)?, 40);
+            // Hop-by-hop, routing and destination options are skipped (RFC 8200, 4).
+            while matches!(next, 0 | 43 | 60) {
+                next = *packet.get(offset)?;
+                offset += 8 + usize::from(*packet.get(offset + 1)?) * 8;
+            }
+            if next != 6 {
                 return None;
             }
             let address = |at: usize| Some(IpAddr::V6(Ipv6Addr::from(*packet.get(at..)?.first_chunk::<16>()?)));
-            (address(8)?, address(24)?, packet.get(40..end)?)
+            (address(8)?, address(24)?, packet.get(offset..end)?)
         }
         _ => return None,
     };
@@ -82,7 +87,7 @@ struct Stream {
 /// All streams, each one way.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    streams: Map<(SocketAddr, SocketAddr), Stream>,
+    streams: Map<(Address, Address), Stream>,
     /// Bytes that are not in the capture, times.
     pub(crate) holes: u64,
     /// Streams that are no CoAP from some byte on.
@@ -94,7 +99,7 @@ pub(crate) struct Streams {
 impl Streams {
     /// Takes a segment and hands out the messages that are whole now.
     pub(crate) fn push(&mut self, segment: &Segment<'_>, mut on_message: impl FnMut(&FrameView<'_>)) {
-        let key = (segment.src, segment.dst);
+        let key = (Address(segment.src), Address(segment.dst));
         if self.streams.len() >= STREAMS && !self.streams.contains_key(&key) {
             self.beyond += 1;
             return;
@@ -162,7 +167,7 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use super::{Segment, Streams};
+    use super::{Segment, Streams, segment_of};
     use fotaproof_wire::coap::Code;
     use std::net::SocketAddr;
 
@@ -193,6 +198,30 @@ mod tests {
             "numbers wrap"
         );
         assert_eq!(push(&mut streams, 0, &bytes[1..3]), [], "a copy");
+    }
+
+    #[test]
+    fn a_segment_behind_extension_headers_of_ipv6() {
+        let mut tcp = vec![0; 22];
+        (tcp[1], tcp[2], tcp[3], tcp[12]) = (9, 0x16, 0x33, 5 << 4);
+        let packet = |headers: &[u8], first: u8| {
+            let mut packet = vec![0; 40];
+            (packet[0], packet[6]) = (0x60, first);
+            packet.extend_from_slice(headers);
+            packet.extend_from_slice(&tcp);
+            packet[5] = (headers.len() + tcp.len()) as u8;
+            packet
+        };
+        // Hop-by-hop options, then destination options of 16 bytes.
+        let mut headers = vec![60, 0, 0, 0, 0, 0, 0, 0, 6, 1];
+        headers.resize(24, 0);
+        let plain = packet(&[], 6);
+        let behind = packet(&headers, 0);
+        let segment = segment_of(&behind).unwrap();
+        assert_eq!((segment.src.port(), segment.dst.port()), (9, 5683));
+        assert_eq!(segment.payload.len(), 2);
+        assert_eq!(Some(segment), segment_of(&plain));
+        assert_eq!(segment_of(&behind[..50]), None, "cut within the headers");
     }
 
     #[test]

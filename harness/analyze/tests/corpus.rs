@@ -1,5 +1,6 @@
 //! Every capture of `fixtures/captures`: the verdict that its name promises, and its report as a snapshot.
 
+use fotaproof_analyze::diff::{self, DiffReport, Thresholds};
 use fotaproof_analyze::report::{self, Verdict};
 use fotaproof_analyze::{Analysis, CaptureReport, Options, analyze, annotate, human, junit, svg};
 use pcap_file::pcapng::PcapNgReader;
@@ -100,6 +101,37 @@ fn the_schema_in_the_repository_is_up_to_date() {
         "stale: fotaproof schema analysis > {}",
         path.display()
     );
+}
+
+#[test]
+fn the_schema_of_differences_is_up_to_date_and_fits_them() {
+    let path = root().join("testcases/schema/diff.schema.json");
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        std::fs::write(&path, diff::schema()).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        committed,
+        diff::schema(),
+        "stale: fotaproof schema diff > {}",
+        path.display()
+    );
+    let schema: serde_json::Value = serde_json::from_str(&committed).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let all = captures();
+    for pair in all.windows(2) {
+        let [(one, first), (two, second)] = pair else { continue };
+        let (changes, devices) = diff::captures(&judged(one, first), &judged(two, second), &Thresholds::default());
+        let report = DiffReport {
+            changes,
+            devices,
+            ..DiffReport::default()
+        }
+        .counted();
+        let json = serde_json::from_str(&diff::json(&report).unwrap()).unwrap();
+        let problems: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{one} and {two}: {problems:?}");
+    }
 }
 
 /// The annotated copy says on the last packet of each finding what was found, and is otherwise the capture.

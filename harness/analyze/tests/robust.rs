@@ -73,6 +73,33 @@ fn every_cut_of_a_capture_is_told() {
 }
 
 #[test]
+fn a_device_that_failed_before_the_capture_broke_has_failed() {
+    let mut capture = small();
+    // Its answer carries another token.
+    synth::pcap_record(
+        &mut capture,
+        Duration::from_secs(3),
+        &synth::udp(SERVER, device(1), &get(9, &[1], b"5")),
+    );
+    synth::pcap_record(
+        &mut capture,
+        Duration::from_secs(3),
+        &synth::udp(device(1), SERVER, &content(9, &[2], b"0")),
+    );
+    capture.extend([0; 5]);
+    let report = judged(&capture);
+    assert!(report.broken.as_ref().is_some_and(|broken| !broken.invalid));
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(code(report), 1, "a fail is worse than an early end");
+    // Bytes that break the format are: what follows them may be anything.
+    capture.truncate(capture.len() - 5);
+    capture.extend([0xff; 64]);
+    let report = judged(&capture);
+    assert!(report.broken.as_ref().is_some_and(|broken| broken.invalid));
+    assert_eq!((report.verdict, code(report)), (Verdict::Fail, 3));
+}
+
+#[test]
 fn no_capture_at_all() {
     assert_eq!(code(judged(b"")), 3, "empty");
     assert_eq!(code(judged(b"GIF89a, surely")), 3, "another file");

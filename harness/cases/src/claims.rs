@@ -57,6 +57,8 @@ pub const CLAIMS: &[ClaimInfo] = &[
     claim("version", "shows its firmware version in /3/0/3"),
     claim("hook:digest", "the adapter can tell the digest of the stored package"),
     claim("hook:measure", "the adapter can tell of measurements"),
+    claim("srv:campaign", "the server has an update engine of its own"),
+    claim("srv:library", "the server does single operations when told"),
     claim("srv:push", "the server pushes packages"),
     claim("srv:pull", "the server writes package URIs"),
     claim("srv:repo", "the server hosts packages"),

@@ -41,6 +41,9 @@ pub fn message_text(select: &MessageMatch) -> String {
     if let Some(number) = &select.block1_num {
         words.push(format!("with Block1 number {number}"));
     }
+    if let Some(size) = &select.block1_size {
+        words.push(format!("with Block1 size {size}"));
+    }
     if let Some(block) = select.block2 {
         words.push(format!("with Block2 {block}"));
     }
@@ -59,6 +62,19 @@ pub fn message_text(select: &MessageMatch) -> String {
         Some(true) => words.push("with ETag".to_owned()),
         Some(false) => words.push("without ETag".to_owned()),
         None => {}
+    }
+    match select.location {
+        Some(true) => words.push("with Location-Path".to_owned()),
+        Some(false) => words.push("without Location-Path".to_owned()),
+        None => {}
+    }
+    match select.old_address {
+        Some(true) => words.push("to an address that was left".to_owned()),
+        Some(false) => words.push("to the present address".to_owned()),
+        None => {}
+    }
+    if let Some(length) = &select.payload_length {
+        words.push(format!("with {length} bytes of payload"));
     }
     if let Some(wanted) = &select.query_has {
         words.push(format!("with {} in the query", wanted.join(", ")));
@@ -99,6 +115,7 @@ fn messages_text(expect: &MessageExpect, silence: bool) -> String {
         (expect.identical, "all byte-identical"),
         (expect.same_message_id, "with one message id"),
         (expect.same_token, "with one token"),
+        (expect.same_etag, "with one ETag"),
         (expect.of_first, "one message and its copies"),
         (expect.of_last, "the last message and its copies"),
         (expect.sizes_never_grow, "sizes never grow"),
@@ -233,6 +250,11 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
     if let Some(length) = &expect.payload_length {
         lines.push(format!("payload length {length}"));
     }
+    if let Some(body) = &expect.body {
+        let block = body.value.block.map_or_else(String::new, |block| format!(" of block {block}"));
+        let package = body.value.package.as_deref().unwrap_or("the payload");
+        lines.push(format!("the bytes{block} of {package}"));
+    }
     if let Some(path) = &expect.path {
         let stations: Vec<String> = path.value.iter().map(ToString::to_string).collect();
         let result = expect
@@ -312,7 +334,52 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
     if let Some(silence) = &expect.silence {
         lines.extend(silence.iter().map(|message| messages_text(message, true)));
     }
+    server_lines(expect, lines);
     if expect.alive.as_ref().is_some_and(|flag| flag.value) {
         lines.push("alive: GET /3/0/3 is answered".to_owned());
+    }
+}
+
+/// What is asked of a server under test and of the devices that it manages.
+fn server_lines(expect: &Expect, lines: &mut Vec<String>) {
+    let first = lines.len();
+    if let Some(well) = &expect.ends_well {
+        lines.push(
+            if well.value {
+                "the update ends well: the right image, one Execute in 2/0, the new version, reported as success"
+            } else {
+                "the update does not end well"
+            }
+            .to_owned(),
+        );
+    }
+    if let Some(status) = &expect.status {
+        lines.push(format!("the server calls the update {}", either(status)));
+    }
+    if let Some(status) = &expect.not_status {
+        lines.push(format!("the server never called the update {}", either(status)));
+    }
+    if let Some(progress) = expect.progress.as_ref().map(|progress| &progress.value) {
+        let mut parts = Vec::new();
+        parts.extend(progress.state.as_ref().map(|state| format!("State {}", either(state))));
+        parts.extend(progress.result.as_ref().map(|result| format!("Result {}", either(result))));
+        parts.extend(progress.method.map(|method| format!("method {}", method.word())));
+        parts.extend(progress.version.as_ref().map(|version| format!("version {version}")));
+        parts.extend(progress.percent.as_ref().map(|percent| format!("{percent} percent")));
+        lines.push(format!("the server tells {}", parts.join(", ")));
+    }
+    if let Some(count) = &expect.executes {
+        lines.push(format!("Executes obeyed: {}", count.value));
+    }
+    if let Some(facts) = &expect.facts {
+        lines.push(facts.words().join(", "));
+    }
+    if let Some(device) = &expect.device
+        && device.value != crate::devices::MAIN
+    {
+        let from = if lines.len() > first { first } else { 0 };
+        for line in &mut lines[from..] {
+            line.push_str(&format!(" (device {})", device.value));
+        }
     }
 }

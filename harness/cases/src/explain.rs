@@ -102,10 +102,7 @@ pub fn explain(
         path: loaded.path.clone(),
         title: case.title.trim().to_owned(),
         purpose: case.purpose.split_whitespace().collect::<Vec<_>>().join(" "),
-        role: match case.role.value {
-            Role::Client => "client",
-            Role::Server => "server",
-        },
+        role: case.role.value.word(),
         needs: words(&case.needs),
         clauses: case
             .clauses
@@ -218,7 +215,11 @@ impl Explanation {
             }
         }
         out.push_str("\nWhat happens\n");
-        out.push_str("        server                IUT\n");
+        out.push_str(if self.role == Role::Server.word() {
+            "        device                IUT\n"
+        } else {
+            "        server                IUT\n"
+        });
         let mut given = true;
         for rung in &self.ladder {
             if given && !rung.given && self.ladder.first().is_some_and(|first| first.given) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::ast::{At, Network};
+use crate::ast::{At, Network, Role};
 use crate::claims::{Claims, PACKAGE_KINDS};
 use crate::clauses::ClauseCatalogue;
 use crate::de::from_node_thorough;
@@ -138,10 +138,13 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
     let root = parse(0, text).map_err(|mistake| vec![sources.problem(mistake)])?;
     let manifest: Manifest = decode(&sources, &root)?;
     let mut mistakes = Vec::new();
+    let of_server = manifest.role.value == Role::Server;
     let ways = [
         ("command", manifest.command.as_ref().map(|way| way.pos)),
         ("embedded", manifest.embedded.as_ref().map(|way| way.pos)),
         ("board", manifest.board.as_ref().map(|way| way.pos)),
+        // of a device it is a hand beside the others
+        ("adapter", manifest.adapter.as_ref().map(|way| way.pos).filter(|_| of_server)),
     ];
     let given: Vec<_> = ways
         .iter()
@@ -154,7 +157,15 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
                 Place::START,
                 "the manifest does not say how to reach the IUT",
             )
-            .help("give one of `command` (a program to start), `board` (a device that runs already) or `embedded`"),
+            .help(if of_server {
+                "give one of `adapter` (a program that speaks the adapter protocol) or `embedded`"
+            } else {
+                "give one of `command` (a program to start), `board` (a device that runs already) or `embedded`"
+            }),
+        ),
+        [(way, pos)] if of_server && matches!(*way, "command" | "board") => mistakes.push(
+            Mistake::new("manifest", (*pos).into(), format!("a server is not run by `{way}`"))
+                .help("give `adapter`, a program that speaks the adapter protocol"),
         ),
         [_] => {}
         [(first, _), (second, pos), ..] => mistakes.push(Mistake::new(
@@ -163,15 +174,13 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
             format!("`{first}` and `{second}` exclude each other"),
         )),
     }
-    if manifest
-        .command
-        .as_ref()
-        .is_some_and(|command| command.value.is_empty())
-    {
-        mistakes.push(
-            Mistake::new("manifest", root.pos, "`command` is empty")
-                .help("the program comes first, then its arguments"),
-        );
+    for (name, words) in [("command", &manifest.command), ("adapter", &manifest.adapter)] {
+        if words.as_ref().is_some_and(|words| words.value.is_empty()) {
+            mistakes.push(
+                Mistake::new("manifest", root.pos, format!("`{name}` is empty"))
+                    .help("the program comes first, then its arguments"),
+            );
+        }
     }
     let mut claims = Claims::new([]).unwrap_or_default();
     for word in &manifest.claims {

@@ -13,6 +13,7 @@ pub mod ast;
 pub mod claims;
 pub mod clauses;
 pub mod de;
+pub mod devices;
 pub mod expand;
 pub mod expects;
 pub mod explain;

@@ -98,6 +98,7 @@ impl LoadedCase {
             id: &self.id,
             variant: self.variant.as_deref(),
             suite: &self.suite,
+            role: self.case.role.value.word(),
             clauses: words(&self.case.clauses),
             tags: words(&self.case.tags),
             defects: words(&self.case.defects),

@@ -27,6 +27,12 @@ pub struct Manifest {
     pub command: Option<At<Vec<At<String>>>>,
     /// A board or a program that somebody else starts; then there is no `command`.
     pub board: Option<At<Board>>,
+    /// A program that speaks the adapter protocol (`docs/ADAPTERS.md`): of a server it is the only way to run it, of a
+    /// device it is a hand for what cannot be done from outside. One process serves all cases of a run. Placeholders:
+    /// `{manifest}`, `{root}`, `{state}` (a folder for what it writes).
+    pub adapter: Option<At<Vec<At<String>>>>,
+    /// How long the adapter may take to its first line; 60 s if absent.
+    pub adapter_ready: Option<Span>,
     /// Environment variables besides those of the harness; the same placeholders.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -217,6 +223,8 @@ pub struct ExpectedFailure {
     pub case: At<String>,
     /// The clause, or the check's id, for which alone the failure is expected.
     pub clause: At<String>,
+    /// What the finding must show as seen, a part of it; another failure of the same clause is not expected.
+    pub seen: Option<String>,
     /// What the IUT does.
     pub reason: String,
     /// Where it is known.

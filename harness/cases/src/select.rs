@@ -6,6 +6,7 @@
 //! | `push.happy[block=64]` | one variant |
 //! | `push.*` | by glob over ids; `push` alone and `push.ack` select what begins so |
 //! | `suite:push` | a suite |
+//! | `role:server` | cases with a server under test; `role:client` the others |
 //! | `clause:rfc7252/4.5` | cases that judge the clause; globs and whole documents too |
 //! | `tag:slow`, `defect:NAME`, `claim:push`, `ets:770` | by tag, planted defect, needed claim, ETS number |
 //! | `!SELECTOR` | takes these out again |
@@ -23,6 +24,8 @@ pub struct Subject<'a> {
     pub variant: Option<&'a str>,
     /// The suite.
     pub suite: &'a str,
+    /// The side of the IUT: `client` or `server`.
+    pub role: &'a str,
     /// Clauses.
     pub clauses: Vec<&'a str>,
     /// Tags.
@@ -80,7 +83,7 @@ fn hint(near: &[String]) -> String {
 }
 
 /// The words before the colon of a selector.
-const FIELDS: [&str; 7] = ["id", "suite", "clause", "tag", "defect", "claim", "ets"];
+const FIELDS: [&str; 8] = ["id", "suite", "role", "clause", "tag", "defect", "claim", "ets"];
 
 /// A selector.
 #[derive(Clone, Debug)]
@@ -95,6 +98,7 @@ pub struct Selector {
 enum Field {
     Id,
     Suite,
+    Role,
     Clause,
     Tag,
     Defect,
@@ -121,6 +125,7 @@ impl Selector {
                 let field = match word {
                     "id" => Field::Id,
                     "suite" => Field::Suite,
+                    "role" => Field::Role,
                     "clause" => Field::Clause,
                     "tag" => Field::Tag,
                     "defect" => Field::Defect,
@@ -177,6 +182,7 @@ impl Selector {
                 self.glob.is_match(subject.id) || self.glob.is_match(subject.full()) || begins(subject.id, ".")
             }
             Field::Suite => self.glob.is_match(subject.suite),
+            Field::Role => self.glob.is_match(subject.role),
             Field::Clause => {
                 any(&subject.clauses)
                     || subject
@@ -255,6 +261,7 @@ fn nearby(selector: &Selector, subjects: &[Subject<'_>]) -> Vec<String> {
         }
         Field::Id => subjects.iter().map(|s| s.id).collect(),
         Field::Suite => subjects.iter().map(|s| s.suite).collect(),
+        Field::Role => subjects.iter().map(|s| s.role).collect(),
         Field::Clause => subjects.iter().flat_map(|s| s.clauses.iter().copied()).collect(),
         Field::Tag => subjects.iter().flat_map(|s| s.tags.iter().copied()).collect(),
         Field::Defect => subjects.iter().flat_map(|s| s.defects.iter().copied()).collect(),
@@ -276,6 +283,7 @@ mod tests {
             id,
             variant,
             suite: "push",
+            role: "client",
             ..Subject::default()
         };
         vec![
@@ -319,6 +327,7 @@ mod tests {
         assert_eq!(chosen(&["push.*"]), Ok(vec![1, 2, 3]));
         assert_eq!(chosen(&["push"]), Ok(vec![1, 2, 3]));
         assert_eq!(chosen(&["suite:reg"]), Ok(vec![0]));
+        assert_eq!(chosen(&["role:client"]), Ok(vec![0, 1, 2, 3]));
         assert_eq!(chosen(&["clause:rfc7252/4.5"]), Ok(vec![1, 2]));
         assert_eq!(chosen(&["clause:rfc7252"]), Ok(vec![0, 1, 2]));
         assert_eq!(chosen(&["clause:rfc7252/*"]), Ok(vec![0, 1, 2]));

@@ -4,6 +4,7 @@ use crate::ast::{
     At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, NetworkChange, Payload,
     Pos, Push, RepositoryChange, Request, Reset, Span, Step,
 };
+use crate::devices;
 pub use crate::expects::{expect_lines, message_text};
 
 /// What goes over the link in a step.
@@ -234,6 +235,20 @@ pub fn actions(step: &Step) -> Vec<Action> {
             format!("GET {}{every}, in the background", list(&poll.paths))
         };
         add("poll", poll.pos, ToIut, false, text);
+    }
+    if let Some(device) = &step.device {
+        add("device", device.pos, Aside, false, devices::device_text(device));
+    }
+    if let Some(update) = &step.update {
+        add("update", update.pos, Aside, false, devices::update_text(update));
+    }
+    if let Some(control) = &step.update_control {
+        let text = devices::control_text(control.value).to_owned();
+        add("update-control", control.pos, Aside, false, text);
+    }
+    if let Some(op) = &step.server_op {
+        let text = devices::operations(op).join(", ");
+        add("server-op", op.pos, Aside, true, text);
     }
     all
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::ast::{At, Expect, Fault, FaultAction, Party, Payload, Pos, Rule, Step};
+use crate::ast::{At, Expect, Fault, FaultAction, Party, Payload, Pos, Role, Rule, Step};
 use crate::claims::{ClaimExpr, PACKAGE_KINDS};
 use crate::clauses::ClauseCatalogue;
+use crate::devices;
 use crate::library::LoadedCase;
 use crate::problem::{Mistake, Place, Problem, narrow};
 use crate::steps::{actions, messages_of, walk_expects};
@@ -15,8 +16,10 @@ use crate::words::suggest;
 pub struct Known<'a> {
     /// Clauses.
     pub clauses: Option<&'a ClauseCatalogue>,
-    /// Planted defects of the embedded peers.
+    /// Planted defects of the embedded device.
     pub defects: &'a [&'a str],
+    /// Planted defects of the embedded server.
+    pub server_defects: &'a [&'a str],
     /// Ids of the passive checks.
     pub checks: &'a [&'a str],
     /// Named network profiles.
@@ -31,6 +34,8 @@ pub fn validate(case: &LoadedCase, known: &Known<'_>) -> Vec<Problem> {
         mistakes: Vec::new(),
         packages: BTreeSet::new(),
         repositories: BTreeSet::new(),
+        devices: BTreeSet::new(),
+        role: case.case.role.value,
     };
     work.case(case);
     let mut problems: Vec<Problem> = work
@@ -65,6 +70,8 @@ struct Work<'a> {
     mistakes: Vec<Mistake>,
     packages: BTreeSet<String>,
     repositories: BTreeSet<String>,
+    devices: BTreeSet<String>,
+    role: Role,
 }
 
 impl Work<'_> {
@@ -118,7 +125,11 @@ impl Work<'_> {
             self.clause(clause);
         }
         for defect in &case.defects {
-            self.name("defect", "planted defect", defect, self.known.defects);
+            let (what, known) = match self.role {
+                Role::Client => ("planted defect", self.known.defects),
+                Role::Server => ("planted defect of a server", self.known.server_defects),
+            };
+            self.name("defect", what, defect, known);
         }
         for need in &case.needs {
             self.claim(need);
@@ -144,6 +155,10 @@ impl Work<'_> {
         self.packages.insert("firmware".to_owned());
         self.repositories = case.repositories.keys().cloned().collect();
         self.repositories.insert("main".to_owned());
+        if self.role == Role::Server {
+            self.devices = devices::devices(case).into_keys().collect();
+        }
+        self.mistakes.extend(devices::case_mistakes(case));
         for firmware in case.firmware.iter().chain(case.packages.values()) {
             if let Some(kind) = &firmware.package {
                 self.kind(kind);
@@ -259,9 +274,24 @@ impl Work<'_> {
         }
     }
 
+    fn device(&mut self, name: &str, pos: Pos) {
+        if !self.devices.contains(name) {
+            let known: Vec<&str> = self.devices.iter().map(String::as_str).collect();
+            let help = match self.role {
+                Role::Client => Some("a case with `role: client` has no devices: the IUT is the device".to_owned()),
+                Role::Server => suggest(name, &known),
+            };
+            let mistake = self.say("device", pos, format!("the case has no device `{name}`"));
+            mistake.label = "neither `device` nor a name of `devices`".to_owned();
+            mistake.help = help;
+        }
+    }
+
     fn party(&mut self, party: Option<&Party>, pos: Pos) {
-        if let Some(Party::Repository(name)) = party {
-            self.repository(name, pos);
+        match party {
+            Some(Party::Repository(name)) => self.repository(name, pos),
+            Some(Party::Device(name)) => self.device(name, pos),
+            _ => {}
         }
     }
 
@@ -415,6 +445,17 @@ impl Work<'_> {
         if let Some(when) = &step.when {
             self.claim(when);
         }
+        self.mistakes.extend(devices::step_mistakes(self.role, step));
+        let names = devices::names(step);
+        for device in &names.devices {
+            self.device(device, device.pos);
+        }
+        for package in &names.packages {
+            self.package(package);
+        }
+        for repository in &names.repositories {
+            self.repository(repository, repository.pos);
+        }
         if let Some(write) = &step.write {
             let given = [
                 write.text.is_some(),
@@ -511,7 +552,8 @@ impl Work<'_> {
             rest.because,
             rest.stable,
             rest.object,
-        ) = (None, None, None, None, None, None, None);
+            rest.device,
+        ) = (None, None, None, None, None, None, None, None);
         if rest == Expect::default() {
             let message = if expect.within.is_some() {
                 "`within` without anything to come within it"
@@ -522,6 +564,12 @@ impl Work<'_> {
         }
         if let Some(when) = &expect.when {
             self.claim(when);
+        }
+        self.mistakes.extend(devices::expect_mistakes(self.role, expect));
+        if let Some(device) = &expect.device
+            && self.role == Role::Server
+        {
+            self.device(device, device.pos);
         }
         for clause in expect.clauses.iter().flatten() {
             self.clause(clause);

@@ -47,6 +47,7 @@ fn check(text: &str) -> Result<(), Vec<Problem>> {
     let known = Known {
         clauses: Some(&catalogue),
         defects: &["last-resend-408", "nul-is-package"],
+        server_defects: &["srv-413-loop"],
         checks: &["message-format", "token-echo"],
         profiles: &["nb-iot", "lte-m"],
     };

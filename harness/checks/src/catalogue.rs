@@ -147,6 +147,21 @@ checks! {
         "A Confirmable response that the IUT waits for is acknowledged."
         "Without it the server repeats each block of a download four times."
         "Three copies of a separate response, no Acknowledgement."
+    PUSH_CONTINUES "push-continues" Must ["rfc7959/2.3"]
+        "A push continues where the device has come to"
+        "Where the IUT is a server: after a 2.31 the next block of the package starts where the acknowledged one ended, in blocks of whatever size, or the body begins anew."
+        "A number that was not recounted after a change of the block size puts bytes of one place into another."
+        "Block 1/1/256 after the acknowledged block 0/1/1024."
+    EXECUTE_WHEN_DOWNLOADED "execute-when-downloaded" Must ["obj5/2", "obj5/3"]
+        "Update is executed in Downloaded only"
+        "Where the IUT is a server: it executes Update only after it was told State 2 since it last wrote a package or a URI, and once."
+        "The answer to the last block does not say that the package was verified; an early Execute is refused, or installs an older package."
+        "POST /5/0/2 after the answer to the last block, without a read of State."
+    REGISTERED_ADDRESS "registered-address" Must ["oma-core/6.2.1", "oma-core/6.2.2"]
+        "Requests go to where the device is registered"
+        "Where the IUT is a server: no new request goes to an address that a device has left by a Register or Update from elsewhere, by its De-register, or when its lifetime passed."
+        "Behind an address that was given to another device stands another device."
+        "PUT /5/0/0 to the port of the registration before, 5 s after the new Register."
 }
 
 /// All checks, in the order of the message layers.

@@ -48,9 +48,21 @@ impl Default for Timing {
     }
 }
 
+/// The side of LwM2M that the IUT is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A client: the checks on the firmware object, on notifications and on its registration are about it.
+    #[default]
+    Client,
+    /// A server: the checks on the message layer and on blocks are about it, and those that only a server can break.
+    Server,
+}
+
 /// What the checks need to know of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckConfig {
+    /// The side that the IUT is.
+    pub role: Role,
     /// Version of the Firmware Update object of the IUT. A higher one in its Register counts instead.
     pub object_version: (u8, u8),
     /// LwM2M version of the IUT. The one in its Register counts instead.
@@ -73,6 +85,7 @@ pub struct CheckConfig {
 impl Default for CheckConfig {
     fn default() -> Self {
         Self {
+            role: Role::Client,
             object_version: (1, 0),
             lwm2m_version: (1, 1),
             mtu: None,

@@ -2,17 +2,21 @@
 //! answer, which request it answers.
 
 use crate::config::Timing;
-use crate::facts::{Facts, Target, Token};
-use crate::hash::{self, Map, Set};
+use crate::facts::{Dissection, Facts, Target, Token};
+use crate::hash::{Address, Map, Set};
+use crate::memory::Memory;
 use crate::report::Ref;
 use core::time::Duration;
 use fotaproof_trace::{Datagram, Toward};
-use fotaproof_wire::coap::{Code, FormatError, MessageView, Type, peek_header};
-use std::collections::VecDeque;
+use fotaproof_wire::coap::{Code, MessageView, Type, peek_header};
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
 /// Tokens remembered for a whole case; beyond, an unknown token is not judged any more.
 const TOKENS_EVER: usize = 1 << 18;
+
+/// So many tokens are kept before any is looked at again.
+const TOKENS_LEAST: usize = 64;
 
 /// Conversations whose message ids are remembered for good: a flood from ever new ports must not fill the memory.
 const HEARD: usize = 512;
@@ -152,6 +156,24 @@ struct TokenUse {
     responses: u32,
     observe: bool,
     last_at: Duration,
+    /// Requests with any token up to the last with this one.
+    asked: u64,
+}
+
+/// How long anything is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Keep {
+    now: Duration,
+    time: Duration,
+    asked: u64,
+    remember: usize,
+}
+
+impl Keep {
+    /// Neither too old, nor are there too many requests after it.
+    fn holds(&self, token: &TokenUse) -> bool {
+        token.last_at + self.time > self.now && self.asked - token.asked < self.remember as u64
+    }
 }
 
 #[derive(Debug)]
@@ -162,20 +184,28 @@ struct Conversation {
     last_out: Option<Duration>,
 }
 
-type Key = (u32, bool, u16);
+/// A message id in a conversation, one way.
+fn key_of(conversation: u32, outgoing: bool, message_id: u16) -> u64 {
+    u64::from(conversation) << 17 | u64::from(outgoing) << 16 | u64::from(message_id)
+}
+
+/// Tokens of conversations, each way on its own.
+type Tokens = Map<(u64, Token), TokenUse>;
 
 /// Memory of all conversations of the IUT; what is older than any lifetime is forgotten.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Exchanges and tokens remembered at the most.
     remember: usize,
-    ids: Map<(SocketAddr, SocketAddr), u32>,
+    ids: Map<(Address, Address), u32>,
     last_pair: Option<((SocketAddr, SocketAddr), u32)>,
     conversations: Vec<Conversation>,
-    exchanges: Map<Key, Exchange>,
-    exchange_expiry: VecDeque<(Duration, Key)>,
-    tokens: Map<(u32, bool, Token), TokenUse>,
-    token_expiry: VecDeque<(Duration, (u32, bool, Token))>,
+    exchanges: Memory<Exchange>,
+    tokens: Tokens,
+    /// Requests with a token so far.
+    asked: u64,
+    /// Tokens that do not hold any more are taken out when there are so many.
+    tokens_full: usize,
     tokens_ever: Set<Token>,
     life: u32,
 }
@@ -189,10 +219,10 @@ impl Context {
             ids: Map::default(),
             last_pair: None,
             conversations: Vec::new(),
-            exchanges: Map::default(),
-            exchange_expiry: VecDeque::new(),
+            exchanges: Memory::new(remember),
             tokens: Map::default(),
-            token_expiry: VecDeque::new(),
+            asked: 0,
+            tokens_full: TOKENS_LEAST,
             tokens_ever: Set::default(),
             life: 0,
         }
@@ -210,39 +240,50 @@ impl Context {
             .and_then(|conversation| conversation.last_out)
     }
 
-    /// Dissects a datagram at the IUT's end and finds its place.
-    pub(crate) fn take<'a>(
-        &mut self,
-        event: u64,
-        at: Duration,
-        datagram: &'a Datagram,
-        timing: &Timing,
-    ) -> Result<Message<'a>, FormatError> {
-        self.expire(at, timing);
-        let outgoing = datagram.toward == Toward::Peer;
-        let pair = if outgoing {
+    /// The conversation of a datagram at the IUT's end, and the address of the other side in it.
+    fn place_of(&mut self, datagram: &Datagram) -> (u32, SocketAddr) {
+        let pair = if datagram.toward == Toward::Peer {
             (datagram.src, datagram.dst)
         } else {
             (datagram.dst, datagram.src)
         };
-        let conversation = self.conversation(pair);
-        let view = match MessageView::parse(&datagram.payload) {
-            Ok(view) => view,
-            Err(error) => {
-                // It may be answered all the same, by its header.
-                if let (false, Some((_, _, _, _, id))) = (outgoing, peek_header(&datagram.payload)) {
-                    self.hear(conversation, id);
-                }
-                return Err(error);
-            }
+        (self.conversation(pair), pair.1)
+    }
+
+    /// A datagram that is no message reached the IUT: it may be answered all the same, by its header.
+    pub(crate) fn take_malformed(&mut self, datagram: &Datagram) {
+        if let Some((_, _, _, _, id)) = peek_header(&datagram.payload) {
+            let (conversation, _) = self.place_of(datagram);
+            self.hear(conversation, id);
+        }
+    }
+
+    /// Takes a dissected message at the IUT's end and finds its place.
+    pub(crate) fn take<'a>(
+        &mut self,
+        event: u64,
+        at: Duration,
+        datagram: &Datagram,
+        view: MessageView<'a>,
+        read: &Dissection,
+        timing: &Timing,
+    ) -> Message<'a> {
+        let keep = Keep {
+            now: at,
+            time: timing.exchange_lifetime.max(timing.non_lifetime) + timing.tolerance * 2,
+            asked: self.asked,
+            remember: self.remember,
         };
+        self.expire(&keep);
+        let outgoing = datagram.toward == Toward::Peer;
+        let (conversation, peer) = self.place_of(datagram);
         let mut message = Message {
             view,
-            kind: view.kind(),
-            code: view.code(),
-            message_id: view.message_id(),
-            token: Token::new(view.token()),
-            facts: Facts::of(&view),
+            kind: read.kind,
+            code: read.code,
+            message_id: read.message_id,
+            token: read.token,
+            facts: read.facts,
             at,
             here: Ref {
                 event,
@@ -251,7 +292,7 @@ impl Context {
             outgoing,
             odd: !outgoing && (datagram.planned || datagram.altered),
             conversation,
-            peer: pair.1,
+            peer,
             life: self.life,
             repeat: Repeat::First,
             request: None,
@@ -264,21 +305,21 @@ impl Context {
             if !outgoing {
                 self.hear(conversation, message.message_id);
             }
-            self.place(&mut message, timing);
+            self.place(&mut message, read.bytes, timing);
         }
         let registers = outgoing && message.code == Code::POST && message.facts.target == Target::Register;
         if registers && message.is_first() {
             self.register(&mut message);
         }
         if message.code.is_request() {
-            self.ask(&message);
+            self.ask(&message, &keep);
         } else {
-            self.answer(&mut message);
+            self.answer(&mut message, read.bytes, &keep);
         }
         if outgoing && let Some(state) = self.conversations.get_mut(conversation as usize) {
             state.last_out = Some(at);
         }
-        Ok(message)
+        message
     }
 
     /// A Register may be the first sign of a reboot: what the IUT forgot with it, its message ids among that, is not
@@ -287,8 +328,8 @@ impl Context {
         self.begin_life();
         message.life = self.life;
         message.repeat = Repeat::First;
-        let key = (message.conversation, true, message.message_id);
-        if let Some(exchange) = self.exchanges.get_mut(&key) {
+        let key = key_of(message.conversation, true, message.message_id);
+        if let Some(exchange) = self.exchanges.get_mut(key) {
             exchange.request.life = self.life;
         }
     }
@@ -300,7 +341,7 @@ impl Context {
             return id;
         }
         let next = self.conversations.len() as u32;
-        let id = *self.ids.entry(pair).or_insert(next);
+        let id = *self.ids.entry((Address(pair.0), Address(pair.1))).or_insert(next);
         if id == next {
             let heard = (self.conversations.len() < HEARD && self.remember == usize::MAX).then(|| Box::new([0; 1024]));
             self.conversations.push(Conversation {
@@ -328,9 +369,8 @@ impl Context {
     }
 
     /// Sorts a CON or NON among those with its message id.
-    fn place(&mut self, message: &mut Message<'_>, timing: &Timing) {
-        let key = (message.conversation, message.outgoing, message.message_id);
-        let bytes = hash::of(message.view.bytes());
+    fn place(&mut self, message: &mut Message<'_>, bytes: u64, timing: &Timing) {
+        let key = key_of(message.conversation, message.outgoing, message.message_id);
         let serial = self
             .conversations
             .get_mut(message.conversation as usize)
@@ -339,7 +379,7 @@ impl Context {
                 conversation.serial
             });
         let mut ambiguous = false;
-        if let Some(old) = self.exchanges.get_mut(&key) {
+        if let Some(old) = self.exchanges.get_mut(key) {
             let lifetime = if old.request.kind == Type::Con {
                 timing.exchange_lifetime
             } else {
@@ -402,58 +442,65 @@ impl Context {
             answered: false,
             answer: None,
         };
-        self.exchanges.insert(key, exchange);
-        self.exchange_expiry.push_back((message.at, key));
+        self.exchanges.push(key, exchange);
     }
 
     /// Remembers with which token is asked.
-    fn ask(&mut self, message: &Message<'_>) {
+    fn ask(&mut self, message: &Message<'_>, keep: &Keep) {
         if self.tokens_ever.len() < TOKENS_EVER && self.remember == usize::MAX {
             self.tokens_ever.insert(message.token);
         }
-        let key = (message.conversation, message.outgoing, message.token);
-        let entry = self.tokens.entry(key).or_insert(TokenUse {
+        if self.tokens.len() >= self.tokens_full {
+            self.tokens.retain(|_, token| keep.holds(token));
+            self.tokens_full = (self.tokens.len() * 2).max(TOKENS_LEAST);
+        }
+        let fresh = TokenUse {
             message_id: message.message_id,
             requests: 0,
             responses: 0,
             observe: false,
             last_at: message.at,
-        });
-        entry.message_id = message.message_id;
-        entry.requests += 1;
-        entry.observe |= message.facts.observe.is_some();
-        entry.last_at = message.at;
-        self.token_expiry.push_back((message.at, key));
+            asked: 0,
+        };
+        self.asked += 1;
+        match self.tokens.entry(token_key(message.conversation, message.outgoing, message.token)) {
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                if !keep.holds(known) {
+                    *known = fresh;
+                }
+                known.asked_with(message, self.asked);
+            }
+            Entry::Vacant(place) => place.insert(fresh).asked_with(message, self.asked),
+        }
     }
 
     /// Finds what a response, an ACK or a RST answers.
-    fn answer(&mut self, message: &mut Message<'_>) {
+    fn answer(&mut self, message: &mut Message<'_>, bytes: u64, keep: &Keep) {
         let conversation = message.conversation;
         let by_id = matches!(message.kind, Type::Ack | Type::Rst);
         let asked = !message.outgoing;
+        let key = token_key(conversation, asked, message.token);
         let message_id = if by_id {
             if message.outgoing {
                 message.id_known = self.heard(conversation, message.message_id);
             }
             Some(message.message_id)
         } else {
-            let key = (conversation, asked, message.token);
-            self.tokens.get(&key).map(|entry| entry.message_id)
+            let known = self.tokens.get(&key).filter(|entry| keep.holds(entry));
+            known.map(|entry| entry.message_id)
         };
         if message.code.is_response() {
             let forgetful = self.remember < usize::MAX || self.tokens_ever.len() >= TOKENS_EVER;
             message.token_known = forgetful || self.tokens_ever.contains(&message.token);
             let repeated = matches!(message.repeat, Repeat::Copy { .. } | Repeat::Ambiguous);
-            let key = (conversation, asked, message.token);
-            if let Some(entry) = self.tokens.get_mut(&key)
-                && !repeated
-            {
+            if !repeated && let Some(entry) = self.tokens.get_mut(&key).filter(|entry| keep.holds(entry)) {
                 entry.responses += 1;
                 message.tally = (!entry.observe).then_some((entry.requests, entry.responses));
             }
         }
         let Some(message_id) = message_id else { return };
-        let Some(exchange) = self.exchanges.get_mut(&(conversation, asked, message_id)) else {
+        let Some(exchange) = self.exchanges.get_mut(key_of(conversation, asked, message_id)) else {
             return;
         };
         if !by_id && !exchange.request.code.is_request() {
@@ -466,7 +513,7 @@ impl Context {
             if exchange.answer.is_none() {
                 exchange.answer = Some(Answer {
                     code: message.code,
-                    bytes: hash::of(message.view.bytes()),
+                    bytes,
                     at: message.at,
                     here: message.here,
                 });
@@ -474,29 +521,26 @@ impl Context {
         }
     }
 
-    fn expire(&mut self, now: Duration, timing: &Timing) {
-        let keep = timing.exchange_lifetime.max(timing.non_lifetime) + timing.tolerance * 2;
-        while let Some((at, key)) = self.exchange_expiry.front().copied() {
-            if at + keep > now && self.exchange_expiry.len() <= self.remember {
+    fn expire(&mut self, keep: &Keep) {
+        while let Some(oldest) = self.exchanges.oldest() {
+            if oldest.request.at + keep.time > keep.now && self.exchanges.len() <= keep.remember {
                 break;
             }
-            self.exchange_expiry.pop_front();
-            if self
-                .exchanges
-                .get(&key)
-                .is_some_and(|exchange| exchange.request.at == at)
-            {
-                self.exchanges.remove(&key);
-            }
-        }
-        while let Some((at, key)) = self.token_expiry.front().copied() {
-            if at + keep > now && self.token_expiry.len() <= self.remember {
-                break;
-            }
-            self.token_expiry.pop_front();
-            if self.tokens.get(&key).is_some_and(|entry| entry.last_at == at) {
-                self.tokens.remove(&key);
-            }
+            self.exchanges.forget_oldest();
         }
     }
+}
+
+impl TokenUse {
+    fn asked_with(&mut self, message: &Message<'_>, asked: u64) {
+        self.message_id = message.message_id;
+        self.requests += 1;
+        self.observe |= message.facts.observe.is_some();
+        self.last_at = message.at;
+        self.asked = asked;
+    }
+}
+
+fn token_key(conversation: u32, outgoing: bool, token: Token) -> (u64, Token) {
+    (u64::from(conversation) << 1 | u64::from(outgoing), token)
 }

@@ -13,8 +13,9 @@
 mod catalogue;
 mod config;
 mod context;
-mod facts;
-mod hash;
+pub mod facts;
+pub mod hash;
+mod memory;
 mod report;
 mod rules;
 #[cfg(test)]
@@ -23,11 +24,13 @@ mod testing;
 mod tests;
 
 pub use catalogue::{CheckInfo, all, info};
-pub use config::{CheckConfig, Mode, Timing};
+pub use config::{CheckConfig, Mode, Role, Timing};
 
 use context::Context;
 use core::time::Duration;
+use facts::Dissection;
 use fotaproof_trace::{Datagram, Event, EventKind, Finding, IutEvent, Point, Toward};
+use fotaproof_wire::coap::MessageView;
 use report::Report;
 use rules::Rules;
 
@@ -74,16 +77,41 @@ impl Checks {
         self.report.finish(findings);
     }
 
+    /// The same for a datagram at the IUT's end that is dissected already: event `no`, at that time.
+    pub fn on_dissected(
+        &mut self,
+        no: u64,
+        at: Duration,
+        datagram: &Datagram,
+        read: &Dissection,
+        findings: &mut Vec<Finding>,
+    ) {
+        if let Some(view) = MessageView::with_layout(&datagram.payload, read.layout) {
+            self.on_message(no, at, datagram, view, read);
+            self.report.drain(findings);
+        }
+    }
+
     fn on_datagram(&mut self, event: &Event, datagram: &Datagram) {
-        let outgoing = datagram.toward == Toward::Peer;
-        if outgoing {
-            rules::format::mtu(event.no, datagram, &mut self.report);
+        match MessageView::parse(&datagram.payload) {
+            Ok(view) => self.on_message(event.no, event.at, datagram, view, &Dissection::of(&view)),
+            Err(error) if datagram.toward == Toward::Peer => {
+                rules::format::mtu(event.no, datagram, &mut self.report);
+                rules::format::malformed(event.no, datagram, error, &mut self.report);
+            }
+            Err(_) => self.context.take_malformed(datagram),
+        }
+    }
+
+    fn on_message(&mut self, no: u64, at: Duration, datagram: &Datagram, view: MessageView<'_>, read: &Dissection) {
+        if datagram.toward == Toward::Peer {
+            rules::format::mtu(no, datagram, &mut self.report);
         }
         let timing = self.report.config.timing;
-        match self.context.take(event.no, event.at, datagram, &timing) {
-            Ok(message) => self.rules.on_message(&message, &self.context, &mut self.report),
-            Err(error) if outgoing => rules::format::malformed(event.no, datagram, error, &mut self.report),
-            Err(_) => {}
+        let message = self.context.take(no, at, datagram, view, read, &timing);
+        if message.outgoing && !read.flawless {
+            rules::format::lints(&message, &mut self.report);
         }
+        self.rules.on_message(&message, &self.context, &mut self.report);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Stream {
     no: u64,
     at: Duration,
     iut: String,
+    peer: String,
 }
 
 impl Stream {
@@ -30,12 +31,19 @@ impl Stream {
             no: 0,
             at: Duration::ZERO,
             iut: IUT.to_owned(),
+            peer: SERVER.to_owned(),
         }
     }
 
     /// The IUT comes back from another port.
     pub(crate) fn moves(&mut self, iut: &str) -> &mut Self {
         self.iut = iut.to_owned();
+        self
+    }
+
+    /// The other side comes from another port.
+    pub(crate) fn peer_moves(&mut self, peer: &str) -> &mut Self {
+        self.peer = peer.to_owned();
         self
     }
 
@@ -54,7 +62,7 @@ impl Stream {
     }
 
     fn datagram(&mut self, ms: u64, toward: Toward, bytes: Vec<u8>, planned: bool, altered: bool) -> &mut Self {
-        let (iut, server) = (self.iut.parse().unwrap(), SERVER.parse().unwrap());
+        let (iut, server) = (self.iut.parse().unwrap(), self.peer.parse().unwrap());
         let (src, dst) = if toward == Toward::Peer {
             (iut, server)
         } else {

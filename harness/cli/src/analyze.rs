@@ -48,6 +48,12 @@ pub(crate) struct Judging {
     /// Findings of grade should and advice fail too.
     #[arg(long)]
     strict: bool,
+    /// A TLS key log (lines `CLIENT_RANDOM ..`) that opens DTLS, besides what the capture holds.
+    #[arg(long, value_name = "FILE")]
+    key_log: Vec<PathBuf>,
+    /// A pre-shared key that opens DTLS with plain PSK: hexadecimal, or `text:` and the key as it is.
+    #[arg(long, value_name = "KEY")]
+    psk: Vec<String>,
 }
 
 /// What is printed.
@@ -71,7 +77,25 @@ impl Judging {
         if let Some(unknown) = self.skip.iter().find(|id| !known.iter().any(|check| check.id == **id)) {
             return Err(Failure::Usage(format!("there is no check `{unknown}`")));
         }
+        let mut secrets = fotaproof_analyze::dtls::Secrets::default();
+        for file in &self.key_log {
+            let log = std::fs::read(file)
+                .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
+            if secrets.add_key_log(&log) == 0 {
+                return Err(Failure::Usage(format!("{} has no line CLIENT_RANDOM", file.display())));
+            }
+        }
+        for key in &self.psk {
+            let bytes = match key.strip_prefix("text:") {
+                Some(text) => Some(text.as_bytes().to_vec()),
+                None => fotaproof_wire::hex::decode(key),
+            };
+            secrets.add_psk(bytes.ok_or_else(|| {
+                Failure::Usage("a key of --psk is an even number of hexadecimal digits, or `text:` and the key".to_owned())
+            })?);
+        }
         Ok(Options {
+            secrets,
             ports: self.port.clone(),
             interface: self.interface.clone(),
             mtu: self.mtu,

@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Device(crate::peers::DeviceArgs),
     /// Runs the reference server alone over UDP, to try a device by hand.
     Server(crate::peers::ServerArgs),
+    /// Tests a program that speaks the adapter protocol.
+    Adapter(crate::adapter::AdapterArgs),
     /// Finds the smallest set of network events with which a case of a failing run still fails.
     ///
     /// The losses, delays and copies of single packets that the run had are left out, many at a time and then one by
@@ -73,6 +75,16 @@ pub(crate) enum Command {
     /// bytes sent again, failed updates and lost datagrams, with 95 % confidence intervals; `--out` leaves the same as
     /// CSV and JSON, and a chart.
     Sweep(crate::sweep::SweepArgs),
+    /// Runs every client against every server: full updates, each way, over each network, all checks watching both ends.
+    ///
+    /// Clients and servers are manifests, or `embedded` for the peers in this program. A server is driven through the adapter
+    /// of its manifest: by its own update engine where it has one, else by the harness's campaign over its operations. The
+    /// embedded peers alone run in virtual time, everything else in real time with the emulated link in between. A cell passes
+    /// when the update ends well and neither side breaks a must that is not among its expected failures; what the claims of
+    /// a side do not cover is not applicable. Left in `fotaproof-out/<run>/`: matrix.html, matrix.md, matrix.json, and of each
+    /// cell a capture of both ends, a journal, the client's output and the conversation with the adapter.
+    #[command(after_help = EXIT_CODES)]
+    Matrix(crate::matrix::MatrixArgs),
     /// Runs the emulated link alone over UDP, between any two programs.
     ///
     /// Clients send to `--listen`, and what the network lets through goes to `--to`, each client from a port of its
@@ -91,15 +103,43 @@ pub(crate) enum Command {
 /// Where cases come from and which are meant.
 #[derive(Debug, Args, Clone, Default)]
 pub(crate) struct Selection {
-    /// Cases: an id, a glob (`push.*`), `suite:push`, `clause:rfc7252/4.5`, `tag:x`, `defect:x`, `ets:770`; with `!`
+    /// Cases: an id, a glob (`push.*`), `suite:push`, `role:server`, `clause:rfc7252/4.5`, `tag:x`, `defect:x`,
+    /// `ets:770`; with `!`
     /// in front, without these. All cases if nothing is given.
     pub(crate) selectors: Vec<String>,
     /// Use the cases of this folder instead of those in the program.
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Option<PathBuf>,
-    /// The manifest of the IUT; the embedded device without one.
+    /// The manifest of the IUT; the embedded device, and the embedded server for the cases of that role, without one.
     #[arg(long, value_name = "FILE")]
     pub(crate) iut: Option<PathBuf>,
+    /// Only cases of this role: with a client or with a server under test.
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<Role>,
+}
+
+/// The side of LwM2M that is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The IUT is a client.
+    Client,
+    /// The IUT is a server.
+    Server,
+}
+
+impl Role {
+    /// As the case language has it.
+    pub(crate) const fn of_cases(self) -> fotaproof_cases::ast::Role {
+        match self {
+            Self::Client => fotaproof_cases::ast::Role::Client,
+            Self::Server => fotaproof_cases::ast::Role::Server,
+        }
+    }
+
+    /// The word of the command line.
+    pub(crate) const fn word(self) -> &'static str {
+        self.of_cases().word()
+    }
 }
 
 /// `run`.
@@ -135,7 +175,7 @@ pub(crate) struct RunArgs {
     /// End after the first failure.
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Plant this defect in the embedded device.
+    /// Plant this defect in the embedded device, or in the embedded server.
     #[arg(long, value_name = "NAME", conflicts_with = "iut")]
     pub(crate) defect: Vec<String>,
     /// Colours: when a terminal reads, always, or never.
@@ -260,4 +300,14 @@ pub(crate) enum SchemaOf {
     Results,
     /// The report of `analyze --format json`.
     Analysis,
+    /// The differences of `diff --format json`.
+    Diff,
+    /// The plan of a sweep.
+    Sweep,
+    /// matrix.json.
+    Matrix,
+    /// A line that the harness writes to an adapter.
+    AdapterRequest,
+    /// A line that an adapter writes.
+    AdapterMessage,
 }

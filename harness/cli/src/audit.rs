@@ -65,7 +65,7 @@ fn text(audit: &Audit, problems: &[String], why: bool) -> String {
     let width = audit.rows.iter().map(|row| row.id.len()).max().unwrap_or(0).min(56);
     for row in &audit.rows {
         if row.not_applicable {
-            text.push_str(&format!("{:width$}  not applicable to the embedded device\n", row.id));
+            text.push_str(&format!("{:width$}  not applicable to the embedded IUT\n", row.id));
             continue;
         }
         let clean = row.clean.0;

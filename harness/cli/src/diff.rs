@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use fotaproof_analyze::diff::{self, Change, DeviceDiff, Parting, Thresholds};
-use fotaproof_analyze::{CaptureReport, Options, ladder};
+use clap::{Args, ValueEnum};
+use fotaproof_analyze::diff::{self, CaseDiff, Change, DeviceDiff, DiffReport, Parting, Thresholds};
+use fotaproof_analyze::{Options, ladder};
 use fotaproof_reports::model::{CaseResult, RunResults, Verdict, exit_code};
 use fotaproof_reports::text::one_line;
 
@@ -35,6 +35,18 @@ pub(crate) struct DiffArgs {
     /// More retransmissions, by so many percent of all messages, are a regression.
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
     max_retransmissions: f64,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Text for a person.
+    Human,
+    /// The differences as JSON; `fotaproof schema diff` prints its schema.
+    Json,
 }
 
 pub(crate) fn diff(args: &DiffArgs) -> Done {
@@ -44,69 +56,87 @@ pub(crate) fn diff(args: &DiffArgs) -> Done {
         strict: args.judging.strict(),
     };
     let options = args.judging.options()?;
-    let mut text = String::new();
-    let worse = match (args.a.is_dir(), args.b.is_dir()) {
-        (true, true) => runs(&args.a, &args.b, &options, &thresholds, &mut text)?,
-        (false, false) => {
-            let (a, b) = (capture(&args.a, &options), capture(&args.b, &options));
-            for (report, path) in [(&a, &args.a), (&b, &args.b)] {
-                if let Some(broken) = &report.broken
-                    && report.format.is_empty()
-                {
-                    print(&format!("{}: {}\n", path.display(), broken.reason));
-                    return Ok(if broken.invalid {
-                        exit_code::INVALID
-                    } else {
-                        exit_code::INCONCLUSIVE
-                    });
-                }
-            }
-            captures((&args.a, &a), (&args.b, &b), &options, &thresholds, &mut text)
-        }
+    let mut report = match (args.a.is_dir(), args.b.is_dir()) {
+        (true, true) => runs(&args.a, &args.b, &options, &thresholds)?,
+        (false, false) => captures(&args.a, &args.b, &options, &thresholds),
         _ => {
             return Err(Failure::Usage(
                 "both must be captures, or both folders of runs".to_owned(),
             ));
         }
     };
-    let last = match worse {
-        0 => "no regression".to_owned(),
-        1 => "1 regression".to_owned(),
-        many => format!("{many} regressions"),
-    };
-    let _ = writeln!(text, "{last}");
-    print(&text);
-    Ok(if worse > 0 {
-        exit_code::FAILED
-    } else {
-        exit_code::PASSED
-    })
+    report.a = args.a.display().to_string();
+    report.b = args.b.display().to_string();
+    print(&match args.format {
+        Format::Human => text_of(&report),
+        Format::Json => diff::json(&report).map_err(|error| Failure::Environment(error.to_string()))?,
+    });
+    Ok(report.exit_code)
 }
 
-type Named<'a> = (&'a Path, &'a CaptureReport);
-
-/// Compares two captures; gives the number of regressions.
-fn captures(a: Named<'_>, b: Named<'_>, options: &Options, thresholds: &Thresholds, text: &mut String) -> usize {
-    let (changes, mut devices) = diff::captures(a.1, b.1, thresholds);
-    for device in &mut devices {
-        device.parting = parting(a.0, b.0, options, device);
+fn text_of(report: &DiffReport) -> String {
+    let mut text = String::new();
+    if let Some(why) = &report.unreadable {
+        let _ = writeln!(text, "{why}");
+        return text;
     }
-    let mut worse = show_changes(text, "  ", &changes);
-    for device in &devices {
+    let indent = if report.devices.is_empty() { "" } else { "  " };
+    show_changes(&mut text, indent, &report.changes);
+    for device in &report.devices {
         if device.changes.is_empty() && device.parting.is_none() {
             let _ = writeln!(text, "device {}: no difference", one_line(&device.endpoint));
             continue;
         }
         let _ = writeln!(text, "device {}", one_line(&device.endpoint));
-        worse += show_changes(text, "  ", &device.changes);
-        if let Some(parting) = &device.parting {
-            show_parting(text, parting);
-        }
+        show_changes(&mut text, "  ", &device.changes);
+        device.parting.iter().for_each(|parting| show_parting(&mut text, parting));
     }
-    worse
+    for case in &report.cases {
+        let _ = writeln!(text, "case {}", one_line(&case.id));
+        show_changes(&mut text, "  ", &case.changes);
+        case.partings.iter().for_each(|parting| show_parting(&mut text, parting));
+    }
+    let last = match report.regressions {
+        0 => "no regression".to_owned(),
+        1 => "1 regression".to_owned(),
+        many => format!("{many} regressions"),
+    };
+    let _ = writeln!(text, "{last}");
+    text
 }
 
-fn show_changes(text: &mut String, indent: &str, changes: &[Change]) -> usize {
+/// Compares two captures.
+fn captures(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds) -> DiffReport {
+    let (in_a, in_b) = (capture(a, options), capture(b, options));
+    for (report, path) in [(&in_a, a), (&in_b, b)] {
+        if let Some(broken) = &report.broken
+            && report.format.is_empty()
+        {
+            let unreadable = format!("{}: {}", path.display(), broken.reason);
+            return DiffReport {
+                unreadable: Some(unreadable),
+                exit_code: if broken.invalid {
+                    exit_code::INVALID
+                } else {
+                    exit_code::INCONCLUSIVE
+                },
+                ..DiffReport::default().counted()
+            };
+        }
+    }
+    let (changes, mut devices) = diff::captures(&in_a, &in_b, thresholds);
+    for device in &mut devices {
+        device.parting = parting(a, b, options, device);
+    }
+    DiffReport {
+        changes,
+        devices,
+        ..DiffReport::default()
+    }
+    .counted()
+}
+
+fn show_changes(text: &mut String, indent: &str, changes: &[Change]) {
     for change in changes {
         let mark = if change.regression { "WORSE" } else { "     " };
         let _ = writeln!(
@@ -117,7 +147,6 @@ fn show_changes(text: &mut String, indent: &str, changes: &[Change]) -> usize {
             one_line(&change.b)
         );
     }
-    changes.iter().filter(|change| change.regression).count()
 }
 
 fn show_parting(text: &mut String, parting: &Parting) {
@@ -164,7 +193,7 @@ fn results(folder: &Path) -> Result<RunResults, Failure> {
 }
 
 /// Compares two runs case by case.
-fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds, text: &mut String) -> Result<usize, Failure> {
+fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds) -> Result<DiffReport, Failure> {
     let (first, second) = (results(a)?, results(b)?);
     let by_id = |results: &RunResults| -> BTreeMap<String, CaseResult> {
         results
@@ -174,14 +203,18 @@ fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds, text: &m
             .collect()
     };
     let (in_a, in_b) = (by_id(&first), by_id(&second));
-    let mut worse = 0;
+    let mut report = DiffReport::default();
     for (id, case) in &in_a {
         let Some(other) = in_b.get(id) else {
-            worse += show_changes(text, "", &[changed(&format!("case {id}"), "there", "not there", true)]);
+            let gone = changed(&format!("case {id}"), "there", "not there", true);
+            report.changes.push(gone);
             continue;
         };
-        let mut changes = case_changes(case, other, thresholds);
-        let mut inner = String::new();
+        let mut differs = CaseDiff {
+            id: id.clone(),
+            changes: case_changes(case, other, thresholds),
+            partings: Vec::new(),
+        };
         if let (Some(one), Some(two)) = (&case.evidence.capture, &other.evidence.capture) {
             let (one, two) = (a.join(one), b.join(two));
             if one.is_file() && two.is_file() {
@@ -189,30 +222,25 @@ fn runs(a: &Path, b: &Path, options: &Options, thresholds: &Thresholds, text: &m
                 // The run itself already told its verdict and its findings.
                 let (_, mut devices) = diff::captures(&report_a, &report_b, thresholds);
                 for device in &mut devices {
-                    changes.extend(
+                    differs.changes.extend(
                         device
                             .changes
                             .drain(..)
                             .filter(|change| change.what != "verdict" && !change.what.starts_with("finding ")),
                     );
-                    device.parting = parting(&one, &two, options, device);
-                    if let Some(parting) = &device.parting {
-                        show_parting(&mut inner, parting);
-                    }
+                    differs.partings.extend(parting(&one, &two, options, device));
                 }
             }
         }
-        if changes.is_empty() && inner.is_empty() {
-            continue;
+        if !differs.changes.is_empty() || !differs.partings.is_empty() {
+            report.cases.push(differs);
         }
-        let _ = writeln!(text, "case {}", one_line(id));
-        worse += show_changes(text, "  ", &changes);
-        text.push_str(&inner);
     }
     for id in in_b.keys().filter(|id| !in_a.contains_key(*id)) {
-        show_changes(text, "", &[changed(&format!("case {id}"), "not there", "there", false)]);
+        let new = changed(&format!("case {id}"), "not there", "there", false);
+        report.changes.push(new);
     }
-    Ok(worse)
+    Ok(report.counted())
 }
 
 fn changed(what: &str, a: &str, b: &str, regression: bool) -> Change {

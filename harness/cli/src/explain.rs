@@ -1,7 +1,8 @@
 //! `explain`: a case or a passive check, from the one source that also runs it.
 
 use fotaproof_cases::{Parameters, explain as explain_case};
-use fotaproof_lwm2m::defects::Defect;
+use fotaproof_cases::ast::Role;
+use fotaproof_runner::iut::Planted;
 use fotaproof_reports::model::exit_code;
 
 use crate::args::ExplainArgs;
@@ -34,7 +35,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Done {
     if base != args.case {
         variants.retain(|case| case.full_id() == args.case);
     }
-    let summary = |name: &str| name.parse::<Defect>().ok().map(|defect| defect.summary().to_owned());
+    let role = variants.first().map_or(Role::Client, |case| case.case.role.value);
+    let summary = |name: &str| Planted::find(name, role).map(|defect| defect.summary().to_owned());
     let Some(explanation) = explain_case(&variants, &clauses, &parameters, &summary) else {
         let ids = cases.iter().map(|case| case.id.as_str());
         let checks = fotaproof_checks::all().iter().map(|check| check.id);

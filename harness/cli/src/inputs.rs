@@ -5,12 +5,14 @@ use std::path::Path;
 use fotaproof_cases::clauses::ClauseCatalogue;
 use fotaproof_cases::problem::Problem;
 use fotaproof_cases::validate::{Known, validate};
+use fotaproof_cases::ast::Role;
 use fotaproof_cases::{
     Library, LoadedCase, Parameters, SelectError, load_expected_failures, load_manifest, load_network, select,
 };
 use fotaproof_lwm2m::defects::Defect;
+use fotaproof_lwm2m::server_defects::ServerDefect;
 use fotaproof_net::LinkSpec;
-use fotaproof_runner::iut::Iut;
+use fotaproof_runner::iut::{Iut, Planted};
 use fotaproof_runner::prepare::RunNetwork;
 use fotaproof_runner::session::network::link_spec;
 
@@ -20,6 +22,7 @@ use crate::failure::Failure;
 /// Words that cases may use and that are known outside the case crate.
 pub(crate) struct Words {
     defects: Vec<&'static str>,
+    server_defects: Vec<&'static str>,
     checks: Vec<&'static str>,
     profiles: Vec<&'static str>,
 }
@@ -28,6 +31,7 @@ impl Words {
     pub(crate) fn new() -> Self {
         Self {
             defects: Defect::all().map(Defect::name).collect(),
+            server_defects: ServerDefect::all().map(ServerDefect::name).collect(),
             checks: fotaproof_checks::all().iter().map(|check| check.id).collect(),
             profiles: fotaproof_net::profiles().iter().map(|profile| profile.name).collect(),
         }
@@ -37,6 +41,7 @@ impl Words {
         Known {
             clauses: Some(clauses),
             defects: &self.defects,
+            server_defects: &self.server_defects,
             checks: &self.checks,
             profiles: &self.profiles,
         }
@@ -116,13 +121,16 @@ pub(crate) fn iut(manifest: Option<&Path>, defects: &[String]) -> Result<Iut, Fa
     let Some(path) = manifest else {
         let mut iut = Iut::embedded();
         for name in defects {
-            let defect: Defect = name.parse().map_err(|_| {
-                Failure::Usage(
-                    match fotaproof_cases::words::nearest(name, Defect::all().map(Defect::name)) {
-                        Some(near) => format!("there is no defect `{name}`; did you mean `{near}`?"),
-                        None => format!("there is no defect `{name}`"),
-                    },
-                )
+            let found = [Role::Client, Role::Server]
+                .into_iter()
+                .find_map(|role| Planted::find(name, role));
+            let defect = found.ok_or_else(|| {
+                let all = Defect::all().map(Defect::name);
+                let all = all.chain(ServerDefect::all().map(ServerDefect::name));
+                Failure::Usage(match fotaproof_cases::words::nearest(name, all) {
+                    Some(near) => format!("there is no defect `{name}`; did you mean `{near}`?"),
+                    None => format!("there is no defect `{name}`"),
+                })
             })?;
             iut = iut.with_defect(defect);
         }
@@ -175,6 +183,36 @@ pub(crate) fn network(wanted: Option<&str>, library: &Library) -> Result<RunNetw
     })
 }
 
+/// The cases that the IUT is of the right role for, and that are of the role that is asked for.
+fn of_role(
+    cases: Vec<LoadedCase>,
+    iut: &Iut,
+    wanted: Option<crate::args::Role>,
+) -> Result<Vec<LoadedCase>, Failure> {
+    let role = |case: &LoadedCase| case.case.role.value;
+    let left: Vec<LoadedCase> = cases
+        .into_iter()
+        .filter(|case| iut.has_role(role(case)) && wanted.is_none_or(|wanted| wanted.of_cases() == role(case)))
+        .collect();
+    if !left.is_empty() {
+        return Ok(left);
+    }
+    Err(Failure::NothingSelected(match wanted {
+        Some(wanted) if !iut.has_role(wanted.of_cases()) => format!(
+            "nothing is selected: {} is a {}, and `--role {}` asks for cases of the other role",
+            iut.name,
+            iut.role.word(),
+            wanted.word()
+        ),
+        Some(wanted) => format!("nothing is selected: none of the cases has the role {}", wanted.word()),
+        None => format!(
+            "nothing is selected: {} is a {}, and all of the cases are for the other role",
+            iut.name,
+            iut.role.word()
+        ),
+    }))
+}
+
 /// Library, IUT and selected cases of a selection.
 pub(crate) fn of_selection(
     selection: &Selection,
@@ -184,5 +222,6 @@ pub(crate) fn of_selection(
     let iut = iut(selection.iut.as_deref(), defects)?;
     let cases = cases(&library, &iut.parameters)?;
     let cases = selected(cases, &selection.selectors)?;
+    let cases = of_role(cases, &iut, selection.role)?;
     Ok((library, iut, cases))
 }

@@ -2,6 +2,7 @@
 
 use fotaproof_cases::{Parameters, check_file};
 use fotaproof_reports::model::exit_code;
+use fotaproof_runner::sweep;
 use serde::Serialize;
 
 use crate::args::{CheckArgs, ListArgs};
@@ -13,6 +14,7 @@ struct Listed<'a> {
     id: String,
     title: &'a str,
     suite: &'a str,
+    role: &'a str,
     file: &'a str,
     needs: Vec<&'a str>,
     clauses: Vec<&'a str>,
@@ -38,6 +40,7 @@ pub(crate) fn list(args: &ListArgs) -> Done {
                 id: case.full_id(),
                 title: &case.case.title,
                 suite: &case.suite,
+                role: case.case.role.value.word(),
                 file: &case.path,
                 needs: needs.iter().map(String::as_str).collect(),
                 clauses: clauses.iter().map(String::as_str).collect(),
@@ -52,12 +55,21 @@ pub(crate) fn list(args: &ListArgs) -> Done {
     }
     let width = cases.iter().map(|case| case.full_id().len()).max().unwrap_or(0).min(60);
     let mut text = String::new();
+    let both = cases
+        .iter()
+        .any(|case| case.case.role.value != cases[0].case.role.value);
     for case in &cases {
         let lacks = match fotaproof_runner::prepare::not_applicable(case, &iut) {
             Some(lacks) => format!("  (not applicable: {lacks})"),
             None => String::new(),
         };
-        text.push_str(&format!("{:width$}  {}{lacks}\n", case.full_id(), case.case.title));
+        // of the role that is shown only where both stand in the list
+        let role = if both {
+            format!("{:6}  ", case.case.role.value.word())
+        } else {
+            String::new()
+        };
+        text.push_str(&format!("{:width$}  {role}{}{lacks}\n", case.full_id(), case.case.title));
     }
     print(&text);
     eprintln!("{} cases", cases.len());
@@ -79,6 +91,16 @@ pub(crate) fn check(args: &CheckArgs) -> Done {
     let known = words.known(&clauses);
     let mut problems = Vec::new();
     for file in &args.files {
+        // A plan belongs to the runner; what is no file of ours at all is told below.
+        if let Ok(text) = inputs::read(file)
+            && sweep::is_plan(&text)
+        {
+            match sweep::load(&file.display().to_string(), &text) {
+                Ok(_) => print(&format!("{}: a valid sweep plan\n", file.display())),
+                Err(found) => problems.extend(found),
+            }
+            continue;
+        }
         match check_file(file, &Parameters::default(), &known) {
             Ok(kind) => print(&format!("{}: a valid {}\n", file.display(), kind.name())),
             Err(found) => problems.extend(found),

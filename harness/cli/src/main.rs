@@ -1,5 +1,6 @@
 //! The `fotaproof` command: arguments in, exit code out.
 
+mod adapter;
 mod analyze;
 mod args;
 mod audit;
@@ -9,6 +10,7 @@ mod failure;
 mod inputs;
 mod interrupt;
 mod list;
+mod matrix;
 mod peers;
 mod relay;
 mod replay;
@@ -50,8 +52,10 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Adapter(args) => adapter::adapter(&args),
         Command::Device(args) => peers::device(&args),
         Command::Server(args) => peers::server(&args),
+        Command::Matrix(args) => matrix::matrix(&args),
         Command::Relay(args) => relay::relay(&args),
         Command::Shrink(args) => shrink::shrunk(&args),
         Command::Sweep(args) => sweep::sweep(&args),

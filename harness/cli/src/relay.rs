@@ -16,8 +16,8 @@ use crate::{Done, inputs, interrupt, print};
 #[derive(Debug, Args)]
 pub(crate) struct RelayArgs {
     /// Where clients send to; the IUT's end of the link. Port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS:PORT", required_unless_present = "tun")]
+    listen: Option<SocketAddr>,
     /// Where their datagrams go; the server's end of the link.
     #[arg(long, value_name = "HOST:PORT")]
     to: String,
@@ -33,18 +33,34 @@ pub(crate) struct RelayArgs {
     /// Tells neither where it listens nor its counters; the summary is printed all the same.
     #[arg(long, short)]
     quiet: bool,
+    /// Instead of listening, runs COMMAND in a network namespace of its own behind a TUN device: its own IP stack fragments
+    /// and reassembles. Root only, Linux only, IPv4 only.
+    #[arg(long, conflicts_with = "listen", requires = "command")]
+    tun: bool,
+    /// For `--tun`: the program and its arguments. `{server.host}`, `{server.port}` and `{server.uri}` are the server as it sees it.
+    #[arg(last = true, value_name = "COMMAND", requires = "tun")]
+    command: Vec<String>,
 }
 
 pub(crate) fn relay(args: &RelayArgs) -> Done {
-    let to = resolved(&args.to, args.listen)?;
+    #[cfg(not(feature = "tun"))]
+    if args.tun {
+        return Err(Failure::Usage(
+            "this program was built without `--tun`; build it with `--features tun`, or use `--listen`".to_owned(),
+        ));
+    }
+    let listen = args.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+    let to = resolved(&args.to, listen)?;
     let network = inputs::network(Some(&args.network), &Library::embedded())?;
     let options = RelayOptions {
-        listen: args.listen,
+        listen,
         to,
         network: network.name,
         spec: network.spec,
         seed: args.seed,
         capture: args.capture.clone(),
+        #[cfg(feature = "tun")]
+        tun: args.tun.then(|| args.command.clone()),
     };
     let stop = interrupt::flag();
     let live = !args.quiet && std::io::stderr().is_terminal();
@@ -54,9 +70,10 @@ pub(crate) fn relay(args: &RelayArgs) -> Done {
         let _ = match told {
             Told::Listening(_) if args.quiet => Ok(()),
             Told::Listening(address) => {
+                let what = if args.tun { "behind a TUN device, server shown as" } else { "listening on" };
                 writeln!(
                     out,
-                    "listening on udp://{address}, to udp://{to}, network {}, seed {}",
+                    "{what} udp://{address}, to udp://{to}, network {}, seed {}",
                     options.network, options.seed
                 )
             }
@@ -70,7 +87,11 @@ pub(crate) fn relay(args: &RelayArgs) -> Done {
     }
     let json = serde_json::to_string_pretty(&summary).map_err(|error| Failure::Environment(error.to_string()))?;
     print(&format!("{json}\n"));
-    Ok(exit_code::PASSED)
+    Ok(match summary.program {
+        // the program's own end is what a caller asks for
+        Some(program) if program.code != Some(0) => exit_code::FAILED,
+        _ => exit_code::PASSED,
+    })
 }
 
 /// The address of a name, of the family of the listening side where the name has both.

@@ -34,6 +34,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Done {
                 .clone()
                 .or_else(|| (before.library != "embedded").then(|| before.library.clone().into())),
             iut: before.iut.manifest.clone().map(Into::into),
+            role: None,
         },
         network: (before.network != "default").then(|| before.network.clone()),
         seed: before.seed,

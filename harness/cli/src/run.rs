@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use fotaproof_cases::LoadedCase;
+use fotaproof_cases::ast::Role;
 use fotaproof_net::RecordedFate;
 use fotaproof_reports::model::{FORMAT, IutInfo, RunResults, Totals, exit_code};
 use fotaproof_reports::progress::{Progress as State, ended};
@@ -134,11 +135,11 @@ fn results(
         started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: begun.elapsed().as_secs_f64(),
         iut: IutInfo {
-            name: iut.name.clone(),
-            role: "client".to_owned(),
+            name: names(iut, cases),
+            role: roles(cases),
             version: iut.version.clone(),
             manifest: iut.manifest_file.clone(),
-            claims: iut.claims.list(),
+            claims: claims(iut, cases),
             defects: args.defect.clone(),
         },
         network: network.to_owned(),
@@ -165,7 +166,39 @@ fn results(
     results
 }
 
-fn run_name(started: SystemTime) -> String {
+/// The roles that the cases have.
+fn of_cases(cases: &[LoadedCase]) -> Vec<Role> {
+    [Role::Client, Role::Server]
+        .into_iter()
+        .filter(|role| cases.iter().any(|case| case.case.role.value == *role))
+        .collect()
+}
+
+fn roles(cases: &[LoadedCase]) -> String {
+    let words: Vec<&str> = of_cases(cases).into_iter().map(Role::word).collect();
+    words.join(" and ")
+}
+
+/// Who is tested: the IUT, and its counterpart where there are cases for that one too.
+fn names(iut: &Iut, cases: &[LoadedCase]) -> String {
+    let names: Vec<&str> = of_cases(cases)
+        .into_iter()
+        .map(|role| iut.for_role(role).name.as_str())
+        .collect();
+    names.join(" and ")
+}
+
+fn claims(iut: &Iut, cases: &[LoadedCase]) -> Vec<String> {
+    let mut claims: Vec<String> = of_cases(cases)
+        .into_iter()
+        .flat_map(|role| iut.for_role(role).claims.list())
+        .collect();
+    claims.sort();
+    claims.dedup();
+    claims
+}
+
+pub(crate) fn run_name(started: SystemTime) -> String {
     humantime::format_rfc3339_seconds(started)
         .to_string()
         .replace([':', '-'], "")

@@ -12,7 +12,11 @@
 //! | [`repository`] | a file server with planned faults, for pulls |
 //! | [`device`] | the reference device |
 //! | [`defects`] | what it can be made to do wrong |
+//! | [`campaign`] | the update of one device, step by step |
+//! | [`update_server`] | the embedded server of updates: many devices, a campaign each |
+//! | [`server_defects`] | what that server can be made to do wrong |
 
+pub mod campaign;
 pub mod defects;
 pub mod definitions;
 pub mod device;
@@ -21,9 +25,16 @@ pub mod package;
 pub mod registration;
 pub mod repository;
 pub mod server;
+pub mod server_defects;
+pub mod update_server;
 
 pub use defects::Defect;
 pub use definitions::{Version, Versions};
-pub use device::{Device, DeviceConfig, DeviceInput, DeviceOutput, Flash, SocketId};
+pub use device::{
+    Act, ActAnswer, Behaviour, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash, NumSelect, OnRequest, Resend,
+    SocketId,
+};
 pub use firmware::{Firmware, State, UpdateResult};
 pub use package::PackageKind;
+pub use server_defects::{ServerDefect, ServerDefectSet};
+pub use update_server::{UpdateServer, UpdateServerConfig};

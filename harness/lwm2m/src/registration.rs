@@ -1,7 +1,7 @@
 //! Registrations of devices: what a Register says, and the table of them keyed by endpoint name (Core, Register).
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use fotaproof_wire::LwPath;
@@ -229,6 +229,10 @@ pub struct Registered {
 pub struct Registry {
     by_endpoint: BTreeMap<String, Registration>,
     by_location: BTreeMap<Vec<String>, String>,
+    /// The endpoint that was last seen at each address.
+    by_address: BTreeMap<SocketAddr, String>,
+    /// The ends of the registrations that have one.
+    ends: BTreeSet<(Duration, String)>,
     generations: BTreeMap<String, u32>,
 }
 
@@ -276,6 +280,9 @@ impl Registry {
         };
         // A set location that two endpoints share belongs to the later one.
         self.by_location.insert(location, endpoint.clone());
+        self.by_address.insert(from, endpoint.clone());
+        self.ends
+            .extend(registration.expires_at().map(|end| (end, endpoint.clone())));
         self.by_endpoint.insert(endpoint, registration.clone());
         Ok(Registered { registration, replaced })
     }
@@ -299,6 +306,15 @@ impl Registry {
             .by_endpoint
             .get_mut(endpoint)
             .ok_or(RegistrationError::UnknownLocation)?;
+        if let Some(end) = registration.expires_at() {
+            self.ends.remove(&(end, endpoint.clone()));
+        }
+        if registration.address != from {
+            if self.by_address.get(&registration.address) == Some(endpoint) {
+                self.by_address.remove(&registration.address);
+            }
+            self.by_address.insert(from, endpoint.clone());
+        }
         registration.address = from;
         registration.seen_at = now;
         registration.updates += 1;
@@ -316,6 +332,8 @@ impl Registry {
             registration.links = ObjectLinks::from_links(&objects);
             registration.objects = objects;
         }
+        self.ends
+            .extend(registration.expires_at().map(|end| (end, endpoint.clone())));
         Ok(registration)
     }
 
@@ -335,6 +353,16 @@ impl Registry {
     /// Drops a registration by its endpoint name.
     pub fn remove(&mut self, endpoint: &str) -> Option<Registration> {
         let registration = self.by_endpoint.remove(endpoint)?;
+        if let Some(end) = registration.expires_at() {
+            self.ends.remove(&(end, endpoint.to_owned()));
+        }
+        if self
+            .by_address
+            .get(&registration.address)
+            .is_some_and(|owner| owner == endpoint)
+        {
+            self.by_address.remove(&registration.address);
+        }
         if self
             .by_location
             .get(&registration.location)
@@ -347,18 +375,14 @@ impl Registry {
 
     /// Drops one registration whose lifetime is over at `now`.
     pub fn expire(&mut self, now: Duration) -> Option<Registration> {
-        let endpoint = self
-            .by_endpoint
-            .values()
-            .find(|registration| registration.expires_at().is_some_and(|end| end <= now))?;
-        let endpoint = endpoint.endpoint.clone();
+        let (_, endpoint) = self.ends.first().filter(|(end, _)| *end <= now)?.clone();
         self.remove(&endpoint)
     }
 
     /// When the next registration ends.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
-        self.by_endpoint.values().filter_map(Registration::expires_at).min()
+        self.ends.first().map(|(end, _)| *end)
     }
 
     /// The registration of an endpoint name.
@@ -370,9 +394,7 @@ impl Registry {
     /// The registration that was last seen at an address.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<&Registration> {
-        self.by_endpoint
-            .values()
-            .find(|registration| registration.address == address)
+        self.by_endpoint.get(self.by_address.get(&address)?)
     }
 
     /// Whether a location is one of a registration.
@@ -538,5 +560,41 @@ mod tests {
         let mut table = Registry::default();
         register(&mut table, 0, 1, "ep=dev&lwm2m=1.0&lt=0", "a").unwrap();
         assert_eq!(table.next_expiry(), None);
+    }
+
+    proptest::proptest! {
+        /// The indices give what a look at every registration would.
+        #[test]
+        fn addresses_and_ends_are_those_of_the_table(steps in proptest::collection::vec((0..4_u8, 0..5_u16, 0..60_u64, 0..4_u32), 0..60)) {
+            let mut table = Registry::default();
+            let mut now = 0;
+            for (kind, device, wait, lifetime) in steps {
+                now += wait;
+                let at = Duration::from_secs(now);
+                while table.expire(at).is_some() {}
+                let name = format!("dev-{device}");
+                let location = [String::from("rd"), name.clone()];
+                // Ports are never shared: each device has its own range.
+                let port = 1000 * (device + 1) + lifetime as u16;
+                match kind {
+                    0 | 1 => {
+                        let query = format!("ep={name}&lt={}&lwm2m=1.1", lifetime * 30);
+                        register(&mut table, now, port, &query, &name).unwrap();
+                    }
+                    2 => {
+                        let update = request(&format!("lt={}", lifetime * 40), b"").unwrap();
+                        let _ = table.update(at, address(port), &location, update);
+                    }
+                    _ => {
+                        let _ = table.deregister(&location);
+                    }
+                }
+                proptest::prop_assert_eq!(table.next_expiry(), table.iter().filter_map(Registration::expires_at).min());
+                for registration in table.iter() {
+                    proptest::prop_assert_eq!(table.at(registration.address), Some(registration));
+                }
+                proptest::prop_assert_eq!(table.by_address.len(), table.iter().count());
+            }
+        }
     }
 }

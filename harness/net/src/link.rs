@@ -155,6 +155,20 @@ impl Link {
 
     /// Sends a datagram. A time before that of an earlier call counts as that.
     pub fn send(&mut self, now: Duration, datagram: Datagram) -> DatagramId {
+        self.send_as(now, datagram, self.spec.oversize)
+    }
+
+    /// Sends a datagram that its sender's own IP stack has cut to fit already, as behind a TUN device: whatever the link does
+    /// with large packets, these are fragments.
+    pub fn send_fragmented(&mut self, now: Duration, datagram: Datagram) -> DatagramId {
+        let oversize = match self.spec.oversize {
+            Oversize::Drop | Oversize::Refuse => Oversize::Fragment,
+            other => other,
+        };
+        self.send_as(now, datagram, oversize)
+    }
+
+    fn send_as(&mut self, now: Duration, datagram: Datagram, oversize: Oversize) -> DatagramId {
         let now = now.max(self.clock);
         self.clock = now;
         let Datagram {
@@ -197,7 +211,7 @@ impl Link {
         let oversize = if pdu.is_some() {
             Oversize::Drop
         } else {
-            self.spec.oversize
+            oversize
         };
         let mut whole = Transit {
             toward,
@@ -290,7 +304,7 @@ impl Link {
                 src: transit.src,
                 dst: transit.dst,
                 ident: transit.ident,
-                dont_fragment: self.dont_fragment(),
+                dont_fragment: self.dont_fragment() && transit.part.is_none(),
                 udp,
                 payload: &transit.payload,
                 part: transit.part.map(|(fragment, length, _)| (fragment, length)),

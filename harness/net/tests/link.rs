@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use common::*;
 use fotaproof_net::{
-    Blackout, DirectionSpec, DropReason, Facts, Fate, Flaps, Link, LinkEvent, LinkSpec, Loss, Nat, Oversize, Point,
+    Blackout, Datagram, DirectionSpec, DropReason, Facts, Fate, Flaps, Link, LinkEvent, LinkSpec, Loss, Nat, Oversize, Point,
     Reorder, Rule, SpecError, Toward, profile, profiles,
 };
 
@@ -561,4 +561,37 @@ fn every_profile_makes_sense_and_names_its_sources() {
         assert_eq!(serde_json::from_str::<LinkSpec>(&text).unwrap(), profile.spec);
     }
     assert_eq!(profile("nosuch"), None);
+}
+
+#[test]
+fn what_its_sender_has_cut_passes_a_link_that_refuses_large_packets() {
+    let spec = LinkSpec {
+        mtu: 576,
+        oversize: Oversize::Refuse,
+        ..LinkSpec::default()
+    };
+    let datagram = || Datagram {
+        toward: Toward::Peer,
+        src: "192.0.2.1:5683".parse().unwrap(),
+        dst: "192.0.2.2:5683".parse().unwrap(),
+        payload: vec![7; 1000].into(),
+        facts: Facts::default(),
+    };
+    let delivered = |fragmented: bool| {
+        let mut link = Link::new(spec.clone(), 1);
+        if fragmented {
+            link.send_fragmented(Duration::ZERO, datagram());
+        } else {
+            link.send(Duration::ZERO, datagram());
+        }
+        let mut arrived = Vec::new();
+        while let Some(event) = link.poll(Duration::from_secs(1)) {
+            if let LinkEvent::Delivered { packets, largest, .. } = event {
+                arrived.push((packets, largest));
+            }
+        }
+        arrived
+    };
+    assert_eq!(delivered(false), []);
+    assert_eq!(delivered(true), [(2, 572)]);
 }

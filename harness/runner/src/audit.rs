@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fotaproof_cases::LoadedCase;
-use fotaproof_lwm2m::defects::Defect;
+use fotaproof_cases::ast::Role;
 use fotaproof_trace::{Blame, Finding, FindingSource, Verdict};
 
-use crate::iut::Iut;
+use crate::iut::{Iut, Planted};
 use crate::prepare::{CaseOptions, Unprepared, embedded_iut, session_config};
 use crate::session::Outcome;
 use crate::virtual_driver;
@@ -40,9 +40,9 @@ pub struct Row {
     /// The case does not apply to the embedded device.
     pub not_applicable: bool,
     /// Defects that the case names.
-    pub named: Vec<Defect>,
+    pub named: Vec<Planted>,
     /// What the case makes of each defect that it was run against.
-    pub marks: BTreeMap<Defect, (Mark, String)>,
+    pub marks: BTreeMap<Planted, (Mark, String)>,
 }
 
 /// The whole audit.
@@ -51,7 +51,7 @@ pub struct Audit {
     /// The cases.
     pub rows: Vec<Row>,
     /// Defects that no case catches, when all were tried.
-    pub survivors: Vec<Defect>,
+    pub survivors: Vec<Planted>,
     /// All defects were tried on all cases.
     pub full: bool,
 }
@@ -70,7 +70,7 @@ impl Audit {
             }
         }
         // a defect must be caught by one variant of a case, for a clause of the case
-        let mut by_case: BTreeMap<(&str, Defect), Vec<&(Mark, String)>> = BTreeMap::new();
+        let mut by_case: BTreeMap<(&str, Planted), Vec<&(Mark, String)>> = BTreeMap::new();
         for row in self.rows.iter().filter(|row| !row.not_applicable) {
             let case = row.id.split('[').next().unwrap_or(&row.id);
             for defect in &row.named {
@@ -115,14 +115,20 @@ pub fn audit(
         capture: false,
         ..options.clone()
     };
-    let mut tasks: Vec<(usize, Option<Defect>)> = Vec::new();
+    let mut tasks: Vec<(usize, Option<Planted>)> = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
     for (i, case) in cases.iter().enumerate() {
         let not_applicable = crate::prepare::not_applicable(case, iut).is_some();
-        let named: Vec<Defect> = case.case.defects.iter().filter_map(|d| d.value.parse().ok()).collect();
+        let role = case.case.role.value;
+        let named: Vec<Planted> = case
+            .case
+            .defects
+            .iter()
+            .filter_map(|d| Planted::find(&d.value, role))
+            .collect();
         if !not_applicable {
             tasks.push((i, None));
-            let tried: Vec<Defect> = if full { Defect::all().collect() } else { named.clone() };
+            let tried: Vec<Planted> = if full { Planted::all(role) } else { named.clone() };
             tasks.extend(tried.into_iter().map(|defect| (i, Some(defect))));
         }
         rows.push(Row {
@@ -169,8 +175,15 @@ pub fn audit(
         }
     });
     let rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // those of a role without a case were not tried
+    let roles: Vec<Role> = [Role::Client, Role::Server]
+        .into_iter()
+        .filter(|role| cases.iter().any(|case| case.case.role.value == *role))
+        .collect();
     let survivors = if full {
-        Defect::all()
+        roles
+            .into_iter()
+            .flat_map(Planted::all)
             .filter(|defect| {
                 !rows
                     .iter()

@@ -1,6 +1,6 @@
 //! Expected failures: findings that are known of an IUT and do not fail its run.
 //!
-//! An entry counts only for the case and the clause (or check) that it names. Findings of
+//! An entry counts only for the case and the clause (or check) that it names, and for what was seen if it says so. Findings of
 //! checks that are expected leave the case as it would be without them; an expectation of the
 //! case that is expected to break makes the case an expected failure. An entry that was asked
 //! for by a case that ran and that no finding met is stale and fails the run, unless it says `sometimes`.
@@ -117,6 +117,16 @@ impl Expectations {
         judged
     }
 
+    /// The entry that covers a finding in a case.
+    #[must_use]
+    pub fn covering(&self, id: &str, finding: &Finding) -> Option<&ExpectedFailure> {
+        let base = id.split('[').next().unwrap_or(id);
+        self.entries
+            .iter()
+            .find(|entry| entry.is_for(id, base) && entry.covers(finding))
+            .map(|entry| &entry.failure)
+    }
+
     /// Entries that a case could have met and none did, and entries past their day. When the cases are `chosen` out of the
     /// library, an entry for many of them says nothing.
     #[must_use]
@@ -158,12 +168,93 @@ impl Entry {
     }
 
     fn covers(&self, finding: &Finding) -> bool {
-        let clause = &self.failure.clause.value;
-        finding.clauses.contains(clause) || matches!(&finding.source, FindingSource::Check(id) if id == clause)
+        let ExpectedFailure { clause, seen, .. } = &self.failure;
+        let clause = &clause.value;
+        let named =
+            finding.clauses.contains(clause) || matches!(&finding.source, FindingSource::Check(id) if id == clause);
+        named && seen.as_ref().is_none_or(|seen| finding.seen.contains(seen.as_str()))
     }
 }
 
 /// A variant's brackets are no character class.
 fn escaped(glob: &str) -> String {
     glob.replace('[', "\\[").replace(']', "\\]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    use fotaproof_cases::files::load_expected_failures;
+    use fotaproof_trace::Grade;
+
+    const STEP: FindingSource = FindingSource::Expectation { step: 0, line: 1 };
+
+    fn finding(source: FindingSource, seen: &str) -> Finding {
+        Finding {
+            source,
+            grade: Grade::Must,
+            blame: Blame::Iut,
+            clauses: vec!["rfc7252/4.5".to_owned()],
+            title: "the answer is not as expected".to_owned(),
+            expected: "2.04".to_owned(),
+            seen: seen.to_owned(),
+            datagrams: Vec::new(),
+            events: Vec::new(),
+            hint: None,
+        }
+    }
+
+    fn outcome(findings: Vec<Finding>) -> Outcome {
+        Outcome {
+            verdict: Verdict::Fail,
+            base: Verdict::Pass,
+            base_reason: String::new(),
+            reason: String::new(),
+            findings,
+            notes: Vec::new(),
+            measurements: Vec::new(),
+            duration: Duration::ZERO,
+            held: 0,
+            never_registered: false,
+            fates: Vec::new(),
+        }
+    }
+
+    fn expectations(seen: &str) -> Expectations {
+        let text = format!("- case: net.loss.burst\n  clause: rfc7252/4.5\n  reason: nothing is deduplicated\n{seen}");
+        Expectations::new(&load_expected_failures("test.yaml", &text).unwrap())
+    }
+
+    fn judged(expectations: &mut Expectations, source: FindingSource, seen: &str) -> Judged {
+        expectations.judge("net.loss.burst[run=8]", &outcome(vec![finding(source, seen)]), false)
+    }
+
+    #[test]
+    fn without_seen_the_clause_alone_decides() {
+        let mut entries = expectations("");
+        assert!(
+            judged(&mut entries, STEP, "no answer")
+                .expected
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn what_was_seen_must_fit() {
+        let mut entries = expectations("  seen: \"4.05\"\n");
+        let same = judged(&mut entries, STEP, "4.05 Method Not Allowed");
+        assert!(same.expected.is_some());
+        assert!(entries.stale("2026-01-01", false).is_empty());
+        let other = judged(&mut entries, STEP, "no answer");
+        assert_eq!((other.verdict, other.expected), (Verdict::Fail, None));
+    }
+
+    #[test]
+    fn another_failure_of_the_clause_leaves_the_entry_stale() {
+        let mut entries = expectations("  seen: \"4.05\"\n");
+        let check = FindingSource::Check("duplicate-answer".to_owned());
+        assert_eq!(judged(&mut entries, check, "ACK 5.00").verdict, Verdict::Fail);
+        assert_eq!(entries.stale("2026-01-01", false).len(), 1);
+    }
 }

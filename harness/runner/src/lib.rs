@@ -2,9 +2,11 @@
 
 pub mod audit;
 pub mod embedded;
+pub mod embedded_server;
 pub mod evidence;
 pub mod expected;
 pub mod iut;
+pub mod matrix;
 pub mod packages;
 pub mod prepare;
 pub mod real;
@@ -14,3 +16,4 @@ pub mod session;
 pub mod shrink;
 pub mod sweep;
 pub mod virtual_driver;
+pub mod virtual_iut;

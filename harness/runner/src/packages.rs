@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
-use fotaproof_cases::ast::{Case, Firmware, Size};
+use fotaproof_cases::ast::{Case, Firmware, Role, Size};
 use fotaproof_cases::manifest::{Manifest, PackageSource};
 use fotaproof_lwm2m::package::{self, PackageKind};
 
@@ -93,7 +93,9 @@ pub fn make(firmware: &Firmware, manifest: Option<(&Manifest, &Path)>, seed: u64
             kind: kind.to_owned(),
         });
     }
-    let Some((manifest, folder)) = manifest.filter(|(manifest, _)| manifest.embedded.is_none()) else {
+    // our own device takes our own format, whichever server brings it
+    let theirs = |manifest: &Manifest| manifest.embedded.is_none() && manifest.role.value == Role::Client;
+    let Some((manifest, folder)) = manifest.filter(|(manifest, _)| theirs(manifest)) else {
         return builtin(kind, &version, MODEL, size, seed);
     };
     let source = manifest

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use fotaproof_cases::LoadedCase;
 use fotaproof_cases::ast::{RepositoryPlace, Role};
 use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_lwm2m::update_server::UpdateServerConfig;
 use fotaproof_net::LinkSpec;
 use sha2::{Digest, Sha256};
 
 use crate::embedded::EmbeddedIut;
+use crate::embedded_server::EmbeddedServer;
 use crate::iut::{Iut, IutKind};
 use crate::packages::{self, MakeError};
-use crate::session::network::{NetworkError, link_spec, trouble};
-use crate::session::{Addresses, SessionConfig};
+use crate::session::network::{NetworkError, for_role, link_spec_for, trouble};
+use crate::session::{Addresses, SessionConfig, TesterConfig};
+use crate::virtual_iut::VirtualIut;
 
 /// The network of a run: cases build on it.
 #[derive(Clone, Debug)]
@@ -103,11 +106,8 @@ pub fn case_seed(run: u64, id: &str) -> u64 {
 /// Why the case does not apply to the IUT, if it does not.
 #[must_use]
 pub fn not_applicable(case: &LoadedCase, iut: &Iut) -> Option<String> {
-    let role = match &iut.manifest {
-        Some((manifest, _)) => manifest.role.value,
-        None => Role::Client,
-    };
-    if case.case.role.value != role {
+    let iut = iut.for_role(case.case.role.value);
+    if case.case.role.value != iut.role {
         return Some(match case.case.role.value {
             Role::Client => "the client role".to_owned(),
             Role::Server => "the server role".to_owned(),
@@ -151,11 +151,18 @@ pub fn virtual_addresses(case: &LoadedCase) -> (Addresses, IpAddr) {
             );
         }
     }
+    let mut devices = BTreeMap::new();
+    if case.case.role.value == Role::Server {
+        for (i, name) in fotaproof_cases::devices::devices(&case.case).into_keys().enumerate() {
+            devices.insert(name, host(1, 10_u8.saturating_add(i as u8)));
+        }
+    }
     let addresses = Addresses {
         server: SocketAddr::new(host(1, 1), 5683),
         other_port: SocketAddr::new(host(1, 1), 61_616),
         stranger: SocketAddr::new(host(3, 9), 5683),
         repositories,
+        devices,
     };
     (addresses, host(1, 2))
 }
@@ -166,6 +173,7 @@ pub fn virtual_addresses(case: &LoadedCase) -> (Addresses, IpAddr) {
 /// # Errors
 /// When the case does not apply, or its packages or network cannot be made.
 pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Result<SessionConfig, Unprepared> {
+    let iut = iut.for_role(case.case.role.value);
     if let Some(why) = not_applicable(case, iut) {
         return Err(Unprepared::NotApplicable(why));
     }
@@ -181,12 +189,13 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         .as_ref()
         .map(|(manifest, folder)| (manifest.as_ref(), folder.as_path()));
     let packages = packages::make_all(&case.case, manifest, seed)?;
+    let role = case.case.role.value;
     let (link, network) = match &case.case.network {
         Some(own) => (
-            link_spec(own, &options.network.spec)?,
+            link_spec_for(own, &for_role(&options.network.spec, role), role)?,
             own.profile.clone().unwrap_or_else(|| options.network.name.clone()),
         ),
-        None => (options.network.spec.clone(), options.network.name.clone()),
+        None => (for_role(&options.network.spec, role), options.network.name.clone()),
     };
     let link = options.link.as_deref().cloned().unwrap_or(link);
     let controls = match &iut.manifest {
@@ -227,7 +236,26 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         controls_iut: controls,
         record_fates: real && options.record,
         replay: options.replay.clone(),
+        tester: TesterConfig {
+            instance: instance_name(&case.full_id()),
+            ..TesterConfig::default()
+        },
     })
+}
+
+/// The name of a case as one of an instance: of `[a-z0-9-]`.
+#[must_use]
+pub fn instance_name(id: &str) -> String {
+    let mut name = String::with_capacity(id.len());
+    for letter in id.chars() {
+        let letter = letter.to_ascii_lowercase();
+        if letter.is_ascii_lowercase() || letter.is_ascii_digit() {
+            name.push(letter);
+        } else if !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    name.trim_matches('-').to_owned()
 }
 
 /// Whether the registration lifetime of an IUT can be set.
@@ -249,11 +277,20 @@ fn takes_lifetime(iut: &Iut) -> bool {
 
 /// The embedded IUT of a case.
 #[must_use]
-pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Option<EmbeddedIut> {
-    let IutKind::Embedded(base) = &iut.kind else {
-        return None;
-    };
+pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Option<VirtualIut> {
     let (_, address) = virtual_addresses(case);
+    let base = match &iut.for_role(case.case.role.value).kind {
+        IutKind::Embedded(base) => base,
+        IutKind::EmbeddedServer(defects) => {
+            let server = UpdateServerConfig {
+                seed: config.seed ^ 0x7570_6461,
+                defects: defects.clone(),
+                ..UpdateServerConfig::new(SocketAddr::new(address, 5683))
+            };
+            return Some(VirtualIut::Server(Box::new(EmbeddedServer::new(server, &config.packages))));
+        }
+        IutKind::Real => return None,
+    };
     let mut device: DeviceConfig = base.as_ref().clone();
     device.endpoint = format!("fotaproof-{}", case.id.replace('.', "-"));
     device.server = config.addresses.server;
@@ -261,5 +298,5 @@ pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Opt
     if let Some(lifetime) = case.case.iut.as_ref().and_then(|iut| iut.lifetime) {
         device.lifetime = u32::try_from(lifetime.0.as_secs()).unwrap_or(u32::MAX);
     }
-    Some(EmbeddedIut::new(device, address))
+    Some(VirtualIut::Device(Box::new(EmbeddedIut::new(device, address))))
 }

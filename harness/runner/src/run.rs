@@ -19,6 +19,9 @@ use crate::virtual_driver;
 /// The case that is run first and last on a real IUT.
 pub const SANITY: &str = "sanity.alive";
 
+/// The same for a server.
+pub const SERVER_SANITY: &str = "sanity.server-alive";
+
 /// How a run is made.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -331,7 +334,9 @@ pub(crate) fn judged(
         findings: outcome
             .findings
             .iter()
-            .map(|finding| shown_finding(finding, evidence))
+            .map(|finding| {
+                shown_finding(finding, &|datagram| evidence.and_then(|evidence| evidence.packet_of(datagram)))
+            })
             .collect(),
         notes,
         measurements: outcome
@@ -358,11 +363,12 @@ const fn shown(verdict: Verdict) -> Shown {
     }
 }
 
-fn shown_finding(finding: &Finding, evidence: Option<&Evidence>) -> model::Finding {
+/// A finding as a report shows it; `packet_of` gives the packet of a datagram in the capture.
+pub(crate) fn shown_finding(finding: &Finding, packet_of: &dyn Fn(u64) -> Option<u64>) -> model::Finding {
     let packets = finding
         .datagrams
         .iter()
-        .filter_map(|datagram| evidence.and_then(|evidence| evidence.packet_of(*datagram)))
+        .filter_map(|datagram| packet_of(*datagram))
         .collect();
     model::Finding {
         source: match &finding.source {
@@ -395,7 +401,7 @@ fn shown_finding(finding: &Finding, evidence: Option<&Evidence>) -> model::Findi
 /// Whether a case is the sanity case.
 #[must_use]
 pub fn is_sanity(case: &LoadedCase) -> bool {
-    case.id == SANITY
+    case.id == SANITY || case.id == SERVER_SANITY
 }
 
 /// The folder of a run that nobody uses yet, below `base`.

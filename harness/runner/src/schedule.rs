@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use fotaproof_cases::LoadedCase;
+use fotaproof_cases::ast::Role;
 use fotaproof_cases::manifest::Manifest;
 use fotaproof_reports::model::{CaseResult, Verdict as Shown};
 
@@ -14,7 +15,8 @@ use crate::evidence::{EvidenceError, file_name};
 use crate::expected::Expectations;
 use crate::iut::Iut;
 use crate::prepare::session_config;
-use crate::real::{self, Interrupt, RealCase};
+use crate::real::adapter::{AdapterHost, Hand, launch_of};
+use crate::real::{self, Interrupt, RealCase, ServerCase};
 use crate::run::{
     Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared,
 };
@@ -23,6 +25,8 @@ use crate::run::{
 const LIFETIME: u32 = 86_400;
 /// How often the flag of an interrupt is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long the adapter has to end all its instances.
+const QUIT: Duration = Duration::from_secs(15);
 
 /// Everything a schedule works with.
 pub(crate) struct Schedule<'a> {
@@ -49,23 +53,80 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
             }
         },
     };
-    let place = Place {
+    let root = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let host = launch_of(manifest, folder, &root, scratch.path()).map(|mut launch| {
+        launch.log = schedule.options.folder.as_ref().map(|run| run.join("adapter.log"));
+        AdapterHost::new(launch)
+    });
+    let mut place = Place {
         manifest,
         folder,
         scratch: scratch.path(),
+        host,
+        bound: usize::MAX,
     };
     if let Err(why) = ready(schedule, &place) {
         return Some(why);
     }
+    match greet(schedule, &place) {
+        Ok(bound) => place.bound = bound,
+        Err(why) => return Some(why),
+    }
+    let aborted = run_cases(schedule, &place, error);
+    // after the last case, whatever became of it
+    aborted.or(dismiss(&place))
+}
+
+/// Starts the adapter of the run, where there is one; gives how many instances it has at once.
+fn greet(schedule: &Schedule<'_>, place: &Place<'_>) -> Result<usize, String> {
+    let Some(host) = &place.host else { return Ok(usize::MAX) };
+    let greeted = drive(schedule.interrupt, async |mut interrupt| {
+        tokio::select! {
+            adapter = host.get() => Some(adapter),
+            () = interrupt.wait() => None,
+        }
+    });
+    let adapter = match greeted.map_err(|error| error.to_string())? {
+        Some(adapter) => adapter.map_err(|error| error.to_string())?,
+        None => return Err("interrupted".to_owned()),
+    };
+    let role = place.manifest.role.value.word();
+    if adapter.hello().role != role {
+        return Err(format!(
+            "the adapter is one for a {}, and the manifest is of a {role}",
+            adapter.hello().role
+        ));
+    }
+    Ok(adapter
+        .hello()
+        .instances
+        .map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX)))
+}
+
+/// Ends the adapter of the run in order; says what was not.
+fn dismiss(place: &Place<'_>) -> Option<String> {
+    let host = place.host.as_ref()?;
+    let never = AtomicBool::new(false);
+    let farewell = drive(&never, async |_| host.quit(QUIT).await).ok()??;
+    if farewell.in_order() {
+        return None;
+    }
+    let replied = farewell.replied.err().map(|error| format!(", {error}")).unwrap_or_default();
+    let left = farewell.left.map(|left| format!(", it left {left}")).unwrap_or_default();
+    Some(format!("the adapter did not end in order: {}{replied}{left}", farewell.status))
+}
+
+/// Runs all cases; gives why it ended early.
+fn run_cases(schedule: &Schedule<'_>, place: &Place<'_>, error: &Mutex<Option<RunError>>) -> Option<String> {
     let sanity = schedule.cases.iter().position(is_sanity);
     if let Some(i) = sanity {
-        one(schedule, &place, i, error);
+        one(schedule, place, i, error);
         if let Some(why) = unfit(schedule, i) {
             return Some(format!("the IUT is not fit to be tested: {why}"));
         }
     }
     let rest: Vec<usize> = (0..schedule.cases.len()).filter(|i| Some(*i) != sanity).collect();
-    let bound = manifest.instances.map_or(usize::MAX, usize::from);
+    let bound = place.manifest.instances.map_or(usize::MAX, usize::from).min(place.bound);
     let jobs = schedule.options.jobs.clamp(1, rest.len().max(1)).min(bound.max(1));
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -76,7 +137,7 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
             let Some(i) = rest.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
-            one(schedule, &place, *i, error);
+            one(schedule, place, *i, error);
         }
     };
     std::thread::scope(|scope| {
@@ -88,7 +149,7 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
     if let Some(i) = sanity.filter(|_| !ended && !rest.is_empty()) {
         // the first result stands unless the IUT or its environment broke on the way
         let first = lock(&schedule.results[i]).clone();
-        one(schedule, &place, i, error);
+        one(schedule, place, i, error);
         if let Some(why) = unfit(schedule, i) {
             return Some(format!("the sanity case passed at first and does not any more: {why}"));
         }
@@ -102,6 +163,10 @@ struct Place<'a> {
     manifest: &'a Arc<Manifest>,
     folder: &'a Path,
     scratch: &'a Path,
+    /// The adapter of the run, where the manifest has one.
+    host: Option<AdapterHost>,
+    /// How many instances the adapter has at once.
+    bound: usize,
 }
 
 enum Scratch {
@@ -134,7 +199,7 @@ fn unfit(schedule: &Schedule<'_>, i: usize) -> Option<String> {
 }
 
 /// A runtime for one case and the task that carries an interrupt into it.
-fn drive<T>(interrupt: &AtomicBool, work: impl AsyncFnOnce(Interrupt) -> T) -> Result<T, std::io::Error> {
+pub(crate) fn drive<T>(interrupt: &AtomicBool, work: impl AsyncFnOnce(Interrupt) -> T) -> Result<T, std::io::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let (handle, signal) = real::interrupt();
@@ -226,26 +291,55 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
         None => place.scratch.join(format!("{name}.output.log")),
     };
     let own = case.case.iut.as_ref().and_then(|iut| iut.lifetime);
-    let real_case = RealCase {
-        config,
-        manifest: place.manifest.clone(),
-        manifest_folder: place.folder.to_path_buf(),
-        root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
-        folder: folder.clone(),
-        output: output.clone(),
-        instance: u32::try_from(i).unwrap_or(u32::MAX),
-        speed: options.case.speed,
-        lifetime: own
-            .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX))
-            .or(place.manifest.lifetime)
-            .unwrap_or(LIFETIME),
-        endpoint: endpoint(place.manifest, case, i),
-    };
-    let outcome = drive(schedule.interrupt, async |interrupt| {
+    let endpoint = endpoint(place.manifest, case, i);
+    let outcome = drive(schedule.interrupt, async |mut interrupt| {
         let mut sink = |event: &Arc<fotaproof_trace::Event>| {
             if let Some(evidence) = &mut evidence {
                 evidence.on_event(event);
             }
+        };
+        let adapter = match &place.host {
+            Some(host) => tokio::select! {
+                adapter = host.get() => match adapter {
+                    Ok(adapter) => Some(adapter),
+                    Err(error) => return real::given_up(error.to_string(), Duration::ZERO),
+                },
+                () = interrupt.wait() => return real::given_up("interrupted".to_owned(), Duration::ZERO),
+            },
+            None => None,
+        };
+        if place.manifest.role.value == Role::Server {
+            let Some(adapter) = adapter else {
+                return real::given_up("the manifest has no `adapter`".to_owned(), Duration::ZERO);
+            };
+            let case = ServerCase {
+                config,
+                adapter,
+                folder: folder.clone(),
+            };
+            return real::run_server_case(case, &mut sink, interrupt).await;
+        }
+        let real_case = RealCase {
+            config,
+            manifest: place.manifest.clone(),
+            manifest_folder: place.folder.to_path_buf(),
+            root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            folder: folder.clone(),
+            output: output.clone(),
+            instance: u32::try_from(i).unwrap_or(u32::MAX),
+            speed: options.case.speed,
+            lifetime: own
+                .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX))
+                .or(place.manifest.lifetime)
+                .unwrap_or(LIFETIME),
+            hand: adapter.map(|adapter| Hand {
+                adapter,
+                instance: match &place.manifest.board {
+                    Some(board) => board.value.endpoint.clone(),
+                    None => endpoint.clone(),
+                },
+            }),
+            endpoint,
         };
         real::run_case(real_case, &mut sink, interrupt).await
     })

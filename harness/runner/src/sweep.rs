@@ -21,7 +21,7 @@ use crate::prepare::{CaseOptions, RunNetwork, case_seed, embedded_iut, session_c
 use crate::session::network::oversize_of;
 use crate::virtual_driver;
 
-pub use plan::{Plan, Way, load};
+pub use plan::{Plan, Way, is_plan, load, schema};
 pub use render::{csv, json, svg, table};
 pub use statistics::{Estimate, NORMAL, datagram_loss, mean, share, share_at};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fotaproof_trace::Event;
 
-use crate::embedded::{EmbeddedIut, EmbeddedOutput};
 use crate::session::{Input, Outcome, Output, Session, SessionConfig};
+use crate::virtual_iut::VirtualIut;
 
 /// Turns at one instant before the harness stops believing that time will go on.
 const LIVELOCK: u32 = 300_000;
@@ -15,7 +15,7 @@ const LIVELOCK: u32 = 300_000;
 /// order. `interrupted` is asked now and then.
 pub fn run(
     config: SessionConfig,
-    mut iut: EmbeddedIut,
+    mut iut: VirtualIut,
     sink: &mut dyn FnMut(&Arc<Event>),
     interrupted: &dyn Fn() -> bool,
 ) -> Outcome {
@@ -37,18 +37,14 @@ pub fn run(
                             session.handle(now, Input::Iut(report));
                         }
                     }
+                    Output::Adapter(request) => iut.request(now, request),
                     Output::AskImageDigest => session.handle(now, Input::ImageDigest(iut.image_digest())),
                     Output::Done(outcome) => return *outcome,
                 }
             }
-            while let Some(output) = iut.poll_output() {
+            while let Some(input) = iut.poll_input() {
                 busy = true;
-                match output {
-                    EmbeddedOutput::Transmit { from, to, bytes } => {
-                        session.handle(now, Input::Datagram { from, to, bytes });
-                    }
-                    EmbeddedOutput::Report(report) => session.handle(now, Input::Iut(report)),
-                }
+                session.handle(now, input);
             }
             if !busy {
                 break;

@@ -270,6 +270,8 @@ pub enum SampleSource {
     Send,
     /// The answer to a Read-Composite or a composite notification.
     Composite,
+    /// Nobody had to tell: it is the state of a device that the harness plays.
+    Truth,
 }
 
 /// A State or a Result of an update object as the server learnt it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::device::DeviceSetup;
 use super::network::Network;
 use super::scalar::{At, CodeMatch, Size, Span};
 use super::step::Step;
@@ -18,6 +19,17 @@ pub enum Role {
     Client,
     /// The IUT is a server; the harness plays devices.
     Server,
+}
+
+impl Role {
+    /// The word in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 /// One case (one variant of it, once its parameters are filled in).
@@ -64,6 +76,12 @@ pub struct Case {
     /// How the IUT is set up.
     #[serde(default)]
     pub iut: Option<IutSetup>,
+    /// For a server under test: the device that the harness plays, called `main`.
+    #[serde(default)]
+    pub device: Option<DeviceSetup>,
+    /// For a server under test: further devices by name.
+    #[serde(default)]
+    pub devices: BTreeMap<String, DeviceSetup>,
     /// Passive checks of this case.
     #[serde(default)]
     pub checks: Option<Checks>,

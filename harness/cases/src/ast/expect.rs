@@ -14,10 +14,13 @@ use core::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
+use super::campaign::{ProgressExpect, StatusName};
+use super::device::DeviceFacts;
 use super::scalar::{
     At, BlockText, CodeMatch, DataFormat, Hex, Many, MessageType, Method, Pair, ParseProblem, Path, ResultName, Span,
     StateName, ValueMatch,
 };
+use super::step::Payload;
 
 /// What must hold.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -38,6 +41,8 @@ pub struct Expect {
     pub lacks: Option<Many<Path>>,
     /// Length of the answer's payload in bytes.
     pub payload_length: Option<ValueMatch>,
+    /// The answer's payload are these bytes; from their first on, where the answer gives a smaller block.
+    pub body: Option<At<Payload>>,
 
     // the firmware object
     /// The stations that State goes through since this step began; `?` marks one that may go
@@ -76,6 +81,24 @@ pub struct Expect {
     pub silence: Option<At<Many<MessageExpect>>>,
     /// The IUT answers a read of `/3/0/3`.
     pub alive: Option<At<bool>>,
+
+    // for a server under test
+    /// The device whose own truth `path`, `ends`, `pair`, `never`, `unchanged`, `firmware-version`, `image`, `executes`,
+    /// `facts`, `ends-well`, `status` and `progress` are about; `main` if absent.
+    pub device: Option<At<String>>,
+    /// The update ends well: the package arrived with the right digest, one Execute was sent and in 2/0, the device runs the
+    /// new version, and the server says so if it says anything (`srv:report`).
+    pub ends_well: Option<At<bool>>,
+    /// Status of the update as the server tells it: one of these.
+    pub status: Option<At<Many<StatusName>>>,
+    /// Statuses that the server has not told since the update began.
+    pub not_status: Option<At<Many<StatusName>>>,
+    /// What else the server last told of the update.
+    pub progress: Option<At<ProgressExpect>>,
+    /// Executes of Update that the device obeyed since the case began.
+    pub executes: Option<At<ValueMatch>>,
+    /// What the device knows.
+    pub facts: Option<At<DeviceFacts>>,
 
     // how long and how strictly
     /// The events come at most this long after the action of the step is over.
@@ -283,6 +306,8 @@ pub enum Party {
     OtherPort,
     /// A repository, by name.
     Repository(String),
+    /// A device of the harness, by name, where the IUT is a server.
+    Device(String),
 }
 
 impl FromStr for Party {
@@ -294,10 +319,12 @@ impl FromStr for Party {
             "stranger" => Ok(Self::Stranger),
             "other-port" => Ok(Self::OtherPort),
             "repository" => Ok(Self::Repository("main".to_owned())),
-            other => match other.strip_prefix("repository.") {
-                Some(name) => Ok(Self::Repository(name.to_owned())),
-                None => Err(ParseProblem {
-                    expected: "a party: iut, server, stranger, other-port, repository, repository.NAME",
+            "device" => Ok(Self::Device("main".to_owned())),
+            other => match (other.strip_prefix("repository."), other.strip_prefix("device.")) {
+                (Some(name), _) => Ok(Self::Repository(name.to_owned())),
+                (None, Some(name)) => Ok(Self::Device(name.to_owned())),
+                (None, None) => Err(ParseProblem {
+                    expected: "a party: iut, server, stranger, other-port, repository, repository.NAME, device, device.NAME",
                     found: text.to_owned(),
                 }),
             },
@@ -313,6 +340,8 @@ impl fmt::Display for Party {
             Self::Stranger => f.write_str("the stranger"),
             Self::OtherPort => f.write_str("the server's other port"),
             Self::Repository(name) => write!(f, "repository {name}"),
+            Self::Device(name) if name == "main" => f.write_str("the device"),
+            Self::Device(name) => write!(f, "device {name}"),
         }
     }
 }
@@ -328,7 +357,7 @@ impl JsonSchema for Party {
         "Party".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "description": "iut, server, stranger, other-port, repository, repository.NAME"})
+        json_schema!({"type": "string", "description": "iut, server, stranger, other-port, repository, repository.NAME, device, device.NAME"})
     }
 }
 
@@ -362,6 +391,8 @@ pub struct MessageMatch {
     pub block1: Option<BlockText>,
     /// Block number of Block1.
     pub block1_num: Option<ValueMatch>,
+    /// Block size of Block1, where there is the option.
+    pub block1_size: Option<ValueMatch>,
     /// Block2.
     pub block2: Option<BlockText>,
     /// Block number of Block2; 0 in a GET without the option.
@@ -376,6 +407,8 @@ pub struct MessageMatch {
     pub token: Option<Hex>,
     /// Whether there is an ETag option.
     pub etag: Option<bool>,
+    /// Whether there is a Location-Path option.
+    pub location: Option<bool>,
     /// IP packet size in bytes; the largest fragment where there are several.
     pub packet_size: Option<ValueMatch>,
     /// Number of IP fragments.
@@ -386,6 +419,10 @@ pub struct MessageMatch {
     pub acknowledged: Option<bool>,
     /// A text that the payload holds.
     pub payload_has: Option<String>,
+    /// Length of the payload in bytes.
+    pub payload_length: Option<ValueMatch>,
+    /// Whether it goes to an address that its receiver has left: the IUT has heard it from another one since.
+    pub old_address: Option<bool>,
 }
 
 /// Times between messages.
@@ -429,6 +466,8 @@ pub struct MessageExpect {
     pub same_message_id: Option<bool>,
     /// All have the same token.
     pub same_token: Option<bool>,
+    /// All have an ETag, and the same.
+    pub same_etag: Option<bool>,
     /// Each of them is also like this.
     pub each: Option<MessageMatch>,
     /// Times between them.

@@ -4,15 +4,24 @@
 //! one optional field an action (exactly one of them is given) and some modifiers, because that
 //! keeps the position of every value, which serde's untagged and flattened forms lose.
 
+mod campaign;
 mod case;
+mod device;
 mod expect;
 mod network;
 mod scalar;
 mod step;
 
+pub use campaign::{
+    ProgressExpect, ServePackage, ServerOp, StatusName, UpdateControl, UpdateMethod, UpdateSpec, WriteBlocks,
+};
 pub use case::{
     Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace, Role, ServerAnswer,
     ServerBehaviour, ServerInterface,
+};
+pub use device::{
+    BLOCK_SIZES, Behaviour, BehaviourAction, Delivery, DeviceAction, DeviceFacts, DeviceSetup, DeviceStep, OnRequest,
+    RadioSample, Resent, is_block_size,
 };
 pub use expect::{
     Answers, Expect, FirmwareVersion, Intervals, MessageExpect, MessageMatch, NotificationExpect, Outcome,

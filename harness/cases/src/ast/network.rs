@@ -9,10 +9,12 @@ use super::scalar::{Many, MessageType, Method, Path, Probability, Size, Span};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// What the server or a repository sends.
+    /// What the harness sends.
     Iut,
-    /// What the IUT sends.
+    /// Toward the server; what the IUT sends, unless the IUT is the server.
     Server,
+    /// Toward the devices; what the IUT sends where it is a server.
+    Device,
 }
 
 /// What the link does with a packet above its MTU.
@@ -55,6 +57,8 @@ pub struct Network {
     pub toward_iut: Option<Impairments>,
     /// Only toward the server; overrides `both`.
     pub toward_server: Option<Impairments>,
+    /// Only toward the devices, where the IUT is a server; overrides `both`.
+    pub toward_device: Option<Impairments>,
     /// Times in which nothing passes.
     pub blackouts: Option<Vec<Window>>,
     /// Address translation between the IUT and the server.

@@ -6,7 +6,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::campaign::{ServerOp, UpdateControl, UpdateSpec};
 use super::case::{Fault, ServerBehaviour};
+use super::device::DeviceStep;
 use super::expect::{Expect, MessageMatch, Party};
 use super::network::NetworkChange;
 use super::scalar::{At, BlockText, DataFormat, Hex, Many, MessageType, Method, Path, Span};
@@ -58,6 +60,14 @@ pub struct Step {
     pub wait: Option<At<Span>>,
     /// Reads these paths again and again in the background.
     pub poll: Option<At<Poll>>,
+    /// For a server under test: something happens to a device of the harness.
+    pub device: Option<At<DeviceStep>>,
+    /// For a server under test: an update of a device is begun.
+    pub update: Option<At<UpdateSpec>>,
+    /// For a server under test: the update that was begun last is held, goes on or is given up.
+    pub update_control: Option<At<UpdateControl>>,
+    /// For a server under test: one operation that it is told to do.
+    pub server_op: Option<At<ServerOp>>,
 
     /// For `read`, `observe` and `discover`: the format asked for.
     pub accept: Option<DataFormat>,
@@ -282,6 +292,8 @@ pub struct Request {
     pub block2: Option<BlockText>,
     /// Observe.
     pub observe: Option<u32>,
+    /// An ETag in hexadecimal; `last` for that of the last answer that had one.
+    pub etag: Option<String>,
     /// Further options, also unknown ones.
     pub options: Option<Vec<RawOption>>,
     /// The payload.

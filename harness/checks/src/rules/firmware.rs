@@ -377,7 +377,7 @@ impl Firmware {
 }
 
 /// State and Result in a content.
-fn decode(message: &Message<'_>, base: &LwPath) -> Sampled {
+pub(super) fn decode(message: &Message<'_>, base: &LwPath) -> Sampled {
     let format = message.facts.content_format.unwrap_or(content_format::TEXT);
     let types = |path: &LwPath| {
         let known = path.object == Some(5) && matches!(path.resource, Some(3 | 5));

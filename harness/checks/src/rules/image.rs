@@ -3,13 +3,12 @@
 use super::firmware::Sampled;
 use crate::catalogue::IMAGE_SUM;
 use crate::context::{Message, Request};
-use crate::hash::Map;
+use crate::hash::{Address, Map};
 use crate::report::{Broken, Ref, Report};
 use core::time::Duration;
 use fotaproof_trace::{Grade, TransferFacts, TransferPhase, TransferWay};
 use fotaproof_wire::coap::{Code, summary_of};
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
 
 /// Bodies followed at a time; further ones are not judged.
 const BOUND: usize = 256;
@@ -158,7 +157,7 @@ impl Outgoing {
 /// The images under way.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
-    pushed: Map<(SocketAddr, u64), Pushed>,
+    pushed: Map<(Address, u64), Pushed>,
     fetched: Map<u64, Fetch>,
     /// The download that the device last began.
     current: Option<u64>,
@@ -194,7 +193,7 @@ impl Images {
         }
         self.by_push = true;
         let Some(block) = message.facts.block1 else { return };
-        let key = (message.peer, message.facts.uri);
+        let key = (Address(message.peer), message.facts.uri);
         if self.pushed.len() >= BOUND && !self.pushed.contains_key(&key) {
             return;
         }
@@ -216,7 +215,7 @@ impl Images {
         if !is_package(request.facts.target) || !message.code.is_success() {
             return;
         }
-        let Some(pushed) = self.pushed.get_mut(&(message.peer, request.facts.uri)) else {
+        let Some(pushed) = self.pushed.get_mut(&(Address(message.peer), request.facts.uri)) else {
             return;
         };
         if block.num == 0

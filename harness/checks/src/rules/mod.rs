@@ -8,8 +8,10 @@ mod image;
 mod liveness;
 mod observe;
 mod registration;
+mod server;
 mod timing;
 
+use crate::config::Role;
 use crate::context::{Context, Message};
 use crate::report::Report;
 use core::time::Duration;
@@ -24,18 +26,22 @@ pub(crate) struct Rules {
     firmware: firmware::Firmware,
     observe: observe::Observations,
     registration: registration::Registrations,
+    server: server::Server,
 }
 
 impl Rules {
     /// A message that the IUT sent or received.
     pub(crate) fn on_message(&mut self, message: &Message<'_>, context: &Context, report: &mut Report) {
         if message.outgoing {
-            format::lints(message, report);
             exchange::on_sent(message, report);
             timing::on_sent(message, report);
         }
         self.liveness.on_message(message, context, report);
         self.block.on_message(message, report);
+        if report.config.role == Role::Server {
+            self.server.on_message(message, report);
+            return;
+        }
         self.observe.on_message(message, report);
         self.registration.on_message(message, report);
         let samples = self.firmware.on_message(message, report);

@@ -8,4 +8,5 @@ mod image;
 mod innocent;
 mod observe;
 mod report;
+mod server;
 mod timing;

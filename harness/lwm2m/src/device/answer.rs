@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use coap_lite::Packet;
-use fotaproof_wire::coap::{BlockValue, Code, build};
+use fotaproof_wire::coap::{BlockValue, Code, build, option};
 
 /// What to answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +14,7 @@ pub(super) struct Answer {
     pub(super) block1: Option<BlockValue>,
     pub(super) block2: Option<BlockValue>,
     pub(super) size1: Option<u32>,
+    pub(super) max_age: Option<u32>,
     pub(super) etag: Option<[u8; 4]>,
     pub(super) observe: Option<u32>,
     /// How long the flash is busy before it can be sent.
@@ -64,6 +65,9 @@ impl Answer {
         }
         if let Some(format) = self.format {
             build::set_content_format(&mut packet, format);
+        }
+        if let Some(seconds) = self.max_age {
+            build::set_uint(&mut packet, option::MAX_AGE, seconds.into());
         }
         if let Some(block) = self.block2 {
             build::set_block2(&mut packet, block);

@@ -5,7 +5,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fotaproof_wire::coap::Szx;
+use fotaproof_wire::{LwPath, Value};
 
+use super::behaviour::Behaviour;
 use crate::defects::Defect;
 use crate::definitions::Version;
 
@@ -78,6 +80,54 @@ pub struct DeviceConfig {
     pub retry: Duration,
     /// Longest pause after a failed registration.
     pub retry_limit: Duration,
+
+    // What follows makes a tester of servers of it: nothing here is wrong by the specifications, or it is wrong so that a server has to refuse it.
+    /// What it does with requests of some kinds.
+    pub behaviours: Vec<Behaviour>,
+    /// State and Update Result at the first boot: left from an earlier update.
+    pub initial_pair: Option<(u8, u8)>,
+    /// A package in the flash at the first boot: left from an earlier update.
+    pub leftover: Option<Vec<u8>>,
+    /// The payload of the Register as it is, instead of the true object list.
+    pub object_list: Option<String>,
+    /// What the Register says in `lwm2m=`, instead of [`Self::lwm2m`].
+    pub lwm2m_text: Option<String>,
+    /// Registers with the query parameter `Q` (LwM2M Core 1.1, 6.2.1.2). In LwM2M 1.0 queue mode is in [`Self::binding`]: `UQ`.
+    pub queue: bool,
+    /// In queue mode: after its last message it hears for so long (93 s is usual: RFC 7252, MAX_TRANSMIT_WAIT), then not until its next one. `None` hears always.
+    pub wake_for: Option<Duration>,
+    /// Sends Updates by itself before the lifetime ends, and registers anew when one is refused; else a registration is only what orders make of it.
+    pub keep_alive: bool,
+    /// Values of State that are never shown: 1 and 3 are those that a device may be too quick for.
+    pub skip_states: Vec<u8>,
+    /// It stays in Downloading for so long after the last byte came.
+    pub downloaded_after: Duration,
+    /// State and Update Result after the last byte came, whatever the package is: 0/2 to 0/7 and the like.
+    pub download_ends: Option<(u8, u8)>,
+    /// State and Update Result after the installation, whatever the package is: 0/2 to 0/10, 2/8. 0/1 installs it.
+    pub install_ends: Option<(u8, u8)>,
+    /// After an installation it goes on without a reboot: same registration, same observations.
+    pub install_in_place: bool,
+    /// The firmware version after an installation, instead of the one of the package.
+    pub version_after: Option<String>,
+    /// An Execute of Update is put off by so much: 2/11 until then (object version 1.1).
+    pub defer_for: Option<Duration>,
+    /// The flash is busy with each block for so long: an empty ACK at once, the answer after it.
+    pub flash_delay: Duration,
+    /// Link Quality, /4/0/3, from these times on.
+    pub link_quality: Vec<(Duration, i64)>,
+    /// Values that are shown whatever the device really does. Those of resource instances (/5/0/8/0) stand for all instances of their resource.
+    pub values: BTreeMap<LwPath, Value>,
+    /// Resources that it does not have.
+    pub absent: Vec<LwPath>,
+    /// Tells State and Update Result with Send (LwM2M Core 1.1, 6.4.4) and sends no notifications.
+    pub send_changes: bool,
+    /// The first GET of a pull has a Block2 with [`Self::pull_block`]; else the first answer decides (RFC 7959, 2.4).
+    pub early_block: bool,
+    /// Whether a pull begins anew when the ETag changes.
+    pub etag_check: bool,
+    /// Once so many bytes of a package are stored, pushed or pulled, the power goes for that long, before anything more is said. Only the first time.
+    pub power_cut_at: Option<(u64, Duration)>,
 }
 
 impl DeviceConfig {
@@ -117,6 +167,39 @@ impl DeviceConfig {
             push_timeout: Duration::from_secs(200),
             retry: Duration::from_secs(10),
             retry_limit: Duration::from_secs(120),
+            behaviours: Vec::new(),
+            initial_pair: None,
+            leftover: None,
+            object_list: None,
+            lwm2m_text: None,
+            queue: false,
+            wake_for: None,
+            keep_alive: true,
+            skip_states: Vec::new(),
+            downloaded_after: Duration::ZERO,
+            download_ends: None,
+            install_ends: None,
+            install_in_place: false,
+            version_after: None,
+            defer_for: None,
+            flash_delay: Duration::ZERO,
+            link_quality: vec![(Duration::ZERO, 100)],
+            values: BTreeMap::new(),
+            absent: Vec::new(),
+            send_changes: false,
+            early_block: true,
+            etag_check: true,
+            power_cut_at: None,
+        }
+    }
+
+    /// The device that the server-role cases begin with: LwM2M 1.0, object 5 in version 1.0, push and pull over CoAP, blocks of 512 bytes.
+    pub fn tester(endpoint: impl Into<String>, server: SocketAddr) -> Self {
+        Self {
+            lwm2m: Version::V1_0,
+            object5: Version::V1_0,
+            largest_block: Szx::S512,
+            ..Self::new(endpoint, server)
         }
     }
 

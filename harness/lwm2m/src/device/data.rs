@@ -54,14 +54,20 @@ impl Device {
                 if self.has(Defect::VendorResourceIn5) {
                     ids.push(VENDOR_RESOURCE);
                 }
+                ids.retain(|id| !self.is_absent(5, *id));
                 return ids;
             }
             _ => &[],
         };
         ids.iter()
             .copied()
+            .filter(|id| !self.is_absent(object, *id))
             .filter(|id| !(object == 3 && *id == 3 && self.has(Defect::VersionAbsent)))
             .collect()
+    }
+
+    fn is_absent(&self, object: u16, resource: u16) -> bool {
+        self.config.absent.contains(&LwPath::resource(object, 0, resource))
     }
 
     pub(super) fn exists(&self, path: &LwPath) -> bool {
@@ -100,7 +106,12 @@ impl Device {
     pub(super) fn shown_pair(&self) -> (i64, i64) {
         let pair = self.flash.firmware;
         let update = &self.ram.update;
+        let skipped = |state: State| self.config.skip_states.contains(&(state.value() as u8));
         let (mut state, mut result) = (pair.state.value(), pair.result.value());
+        if skipped(pair.state) && matches!(pair.state, State::Downloading | State::Updating) {
+            // What was shown before stays.
+            (state, result) = (pair.state.value() - 1, update.result_before);
+        }
         if pair.state == State::Updating {
             if self.has(Defect::UpdatingShows1) {
                 state = 1;
@@ -129,7 +140,25 @@ impl Device {
         (state, result)
     }
 
+    /// A value that is shown in place of the true one.
+    fn held_by_order(&self, object: u16, resource: u16) -> Option<Held> {
+        let path = LwPath::resource(object, 0, resource);
+        if let Some(value) = self.shown.get(&path) {
+            return Some(Held::One(value.clone()));
+        }
+        let instances: Vec<Value> = self
+            .shown
+            .iter()
+            .filter(|(at, _)| at.starts_with(&path))
+            .map(|(_, value)| value.clone())
+            .collect();
+        (!instances.is_empty()).then_some(Held::Many(instances))
+    }
+
     fn held(&self, now: Duration, object: u16, resource: u16) -> Option<Held> {
+        if let Some(held) = self.held_by_order(object, resource) {
+            return Some(held);
+        }
         let integer = |value: i64| Some(Held::One(Value::Integer(value)));
         let text = |value: &str| Some(Held::One(Value::String(value.to_owned())));
         let truth = |value: bool| Some(Held::One(Value::Boolean(value)));
@@ -153,7 +182,7 @@ impl Device {
             (4, 0) => integer(7),
             (4, 1) => Some(Held::Many(vec![Value::Integer(7)])),
             (4, 2) => integer(self.radio(now)),
-            (4, 3) => integer(100),
+            (4, 3) => integer(at(&self.config.link_quality, now, 100)),
             (4, 4) => Some(Held::Many(vec![Value::String("192.0.2.1".to_owned())])),
             (5, _) => self.held_of_firmware(resource),
             _ => None,
@@ -212,9 +241,10 @@ impl Device {
         }
     }
 
-    /// The next change of the Radio Signal Strength.
+    /// The next change of Radio Signal Strength or Link Quality.
     pub(super) fn next_radio_change(&self, now: Duration) -> Option<Duration> {
-        self.config.radio.iter().map(|(from, _)| *from).find(|from| *from > now)
+        let changes = self.config.radio.iter().chain(&self.config.link_quality);
+        changes.map(|(from, _)| *from).filter(|from| *from > now).min()
     }
 
     /// What can be read at a path and below, in the order of the ids.
@@ -395,4 +425,13 @@ impl Device {
             None => link,
         }
     }
+}
+
+/// The value that holds at this time.
+fn at(values: &[(Duration, i64)], now: Duration, default: i64) -> i64 {
+    values
+        .iter()
+        .rev()
+        .find(|(from, _)| *from <= now)
+        .map_or(default, |(_, value)| *value)
 }

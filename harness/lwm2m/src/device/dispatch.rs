@@ -10,7 +10,9 @@ use fotaproof_wire::coap::{BlockValue, Code, build, content_format, option};
 use fotaproof_wire::{LwPath, content};
 
 use super::answer::Answer;
+use super::behaviour::Act;
 use super::power::Power;
+use super::script::Facts;
 use super::{Device, Pending};
 use crate::Defect;
 use crate::definitions::Version;
@@ -46,7 +48,23 @@ impl Device {
             self.ram.endpoint.ignore(id);
             return;
         }
-        let answer = if from == self.config.server || self.is_open_to(code, &packet) {
+        let facts = (from == self.config.server).then(|| Facts::of(&packet));
+        let act = facts.as_ref().and_then(|facts| self.request_act(facts));
+        let before = self.flash.firmware;
+        if act == Some(Act::Reset) {
+            self.ram.endpoint.reset(now, id);
+            if let Some(facts) = facts {
+                self.count_request(now, &facts, before, false, None);
+            }
+            return;
+        }
+        let observes = build::observe(&packet) == Some(0);
+        let scripted = act
+            .zip(facts.as_ref())
+            .and_then(|(act, facts)| self.scripted_code(now, act, facts));
+        let answer = if let Some(answer) = scripted {
+            answer
+        } else if from == self.config.server || self.is_open_to(code, &packet) {
             match parse_path(&packet) {
                 Some(path) => {
                     let format = build::content_format(&packet);
@@ -68,7 +86,11 @@ impl Device {
         } else {
             Code::UNAUTHORIZED.into()
         };
-        self.send_answer(now, id, confirmable, &answer);
+        if let Some(facts) = facts {
+            let code = (!answer.silent).then_some(answer.code);
+            self.count_request(now, &facts, before, observes, code);
+        }
+        self.send_scripted(now, id, confirmable, answer, act);
         self.after_answer(now);
     }
 
@@ -97,7 +119,7 @@ impl Device {
             || (self.has(Defect::ReadBlockedInPull) && code == Code::GET && !self.ram.pulls.is_empty())
     }
 
-    fn send_answer(&mut self, now: Duration, id: RequestId, confirmable: bool, answer: &Answer) {
+    pub(super) fn send_answer(&mut self, now: Duration, id: RequestId, confirmable: bool, answer: &Answer) {
         if answer.silent {
             self.ram.endpoint.ignore(id);
             return;
@@ -230,7 +252,7 @@ impl Device {
 }
 
 /// The path of a request; `None` for one that names nothing of LwM2M.
-fn parse_path(packet: &Packet) -> Option<LwPath> {
+pub(super) fn parse_path(packet: &Packet) -> Option<LwPath> {
     let mut path = LwPath::ROOT;
     for segment in packet.get_option(CoapOption::UriPath).into_iter().flatten() {
         let text = core::str::from_utf8(segment).ok()?;

@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::act::DeviceAct;
+
 /// A UDP socket of the device. The driver gives each a port of its own; a number is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
@@ -27,6 +29,8 @@ pub enum DeviceInput {
     Stop,
     /// Power goes off.
     PowerCut,
+    /// A tester gives it an order.
+    Act(DeviceAct),
 }
 
 /// What a device wants done.

@@ -11,22 +11,31 @@
 //! | `data`, `write` | the resources that can be read, written and executed |
 //! | `observe` | notifications and their attributes |
 //! | `push`, `pull` | the two ways a package comes in |
-//! | `update` | the state machine of object 5 around them, and the installation |
+//! | `behaviour`, `act` | what a tester of servers makes it do: reactions to requests, orders |
+//! | `script`, `orders` | carry them out |
+//! | `truth` | what it really did, for the judgement over a server |
+//! | `update`, `install` | the state machine of object 5 around them, and the installation |
 //!
 //! Choices where the specifications leave one are written down in `docs/` and beside the code. In short: State turns 1 when the first block or the URI is accepted; errors of the process
 //! are reported through Update Result only; a write that has no arrow is refused with 4.00 while downloading or downloaded and with 4.05 while updating; a reset while downloading resets.
 
+mod act;
 mod answer;
+mod behaviour;
 mod config;
 mod data;
 mod dispatch;
 mod flash;
+mod install;
 mod io;
 mod observe;
+mod orders;
 mod power;
 mod pull;
 mod push;
 mod register;
+mod script;
+mod truth;
 mod update;
 mod uri;
 mod write;
@@ -35,15 +44,20 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use fotaproof_coap::{Endpoint, Event, RequestId};
-use fotaproof_wire::LwPath;
+use fotaproof_wire::{LwPath, Value};
 
 use crate::Defect;
 use crate::defects::DefectSet;
 use crate::definitions::Versions;
 
+use answer::Answer;
+
+pub use act::{ActAnswer, DeviceAct, Resend};
+pub use behaviour::{Act, Behaviour, NumSelect, OnRequest};
 pub use config::DeviceConfig;
 pub use flash::{Flash, PullRecord, ReceivedRecord, Verdict};
 pub use io::{DeviceInput, DeviceOutput, SocketId};
+pub use truth::{DeviceTruth, Executed};
 pub use uri::{CoapUri, Host, UriError, parse as parse_uri};
 
 /// The reference device.
@@ -57,6 +71,20 @@ pub struct Device {
     power: power::Power,
     next_socket: u32,
     ram: Ram,
+    /// The behaviours, with how often each was met.
+    behaviours: Vec<script::Met>,
+    /// What was counted since the first boot.
+    tally: DeviceTruth,
+    /// Values shown in place of the true ones.
+    shown: BTreeMap<LwPath, Value>,
+    /// The power cut of the settings happened.
+    cut_done: bool,
+    /// State and Update Result as the last Send told them.
+    sent_pair: Option<(i64, i64)>,
+    /// Answers to requests of a tester.
+    answers: VecDeque<ActAnswer>,
+    /// The last time it was told.
+    clock: Duration,
 }
 
 /// What is lost with the power.
@@ -78,6 +106,7 @@ struct Ram {
     firmware_deleted: bool,
     /// Requests within the present second, for a defect.
     flood: (u64, u32),
+    script: script::Script,
 }
 
 #[derive(Debug)]
@@ -93,6 +122,8 @@ impl Device {
         let defects: DefectSet = config.defects.iter().copied().collect();
         let versions = config.versions();
         let ram = Ram::new(&config, defects, 0, SocketId(0));
+        let behaviours = config.behaviours.iter().cloned().map(script::Met::new).collect();
+        let shown = config.values.clone();
         Self {
             config,
             defects,
@@ -102,6 +133,13 @@ impl Device {
             power: power::Power::Off,
             next_socket: 0,
             ram,
+            behaviours,
+            tally: DeviceTruth::default(),
+            shown,
+            cut_done: false,
+            sent_pair: None,
+            answers: VecDeque::new(),
+            clock: Duration::ZERO,
         }
     }
 
@@ -122,28 +160,23 @@ impl Device {
 
     /// Takes what happens.
     pub fn handle(&mut self, now: Duration, input: DeviceInput) {
+        self.clock = now;
         match input {
             DeviceInput::PowerOn => self.power_on(now),
             DeviceInput::PowerCut => self.power_cut(),
             DeviceInput::Stop => self.stop(now),
-            DeviceInput::Datagram { socket, from, bytes } => {
-                if !self.is_listening() {
-                    return;
-                }
-                if socket == self.ram.socket {
-                    self.ram.endpoint.handle_datagram(now, from, &bytes);
-                } else if let Some(endpoint) = self.ram.pulls.iter_mut().find_map(|pull| pull.own_endpoint(socket)) {
-                    endpoint.handle_datagram(now, from, &bytes);
-                }
-            }
+            DeviceInput::Act(act) => self.act(now, act),
+            DeviceInput::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
         }
         self.settle(now);
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.clock = now;
         self.power_timeout(now);
-        if self.is_listening() {
+        self.script_timeout(now);
+        if self.is_awake() {
             self.ram.endpoint.handle_timeout(now);
             for pull in &mut self.ram.pulls {
                 pull.handle_timeout(now);
@@ -163,10 +196,18 @@ impl Device {
         self.outputs.pop_front()
     }
 
+    /// What came of a [`DeviceAct::Request`].
+    pub fn poll_answer(&mut self) -> Option<ActAnswer> {
+        self.answers.pop_front()
+    }
+
     /// When [`Device::handle_timeout`] has something to do.
     pub fn poll_deadline(&self) -> Option<Duration> {
         let mut deadline = self.power_deadline();
         if self.is_listening() {
+            deadline = deadline.into_iter().chain(self.script_deadline()).min();
+        }
+        if self.is_awake() {
             let all = [
                 self.ram.endpoint.poll_deadline(),
                 self.ram.pulls.iter().filter_map(pull::Pull::poll_deadline).min(),
@@ -183,7 +224,13 @@ impl Device {
 
     /// Carries out what the endpoints report until nothing more follows, and passes on what they send.
     fn settle(&mut self, now: Duration) {
-        while self.is_listening() {
+        self.carry_out(now);
+        self.cut_power_as_set(now);
+        self.flush();
+    }
+
+    fn carry_out(&mut self, now: Duration) {
+        while self.is_awake() {
             if let Some(event) = self.ram.endpoint.poll_event() {
                 self.on_event(now, event);
             } else if let Some((id, event)) = self.ram.pulls.iter_mut().find_map(pull::Pull::poll_event) {
@@ -194,16 +241,19 @@ impl Device {
                 break;
             }
         }
-        self.flush();
+    }
+
+    /// Whether it runs and does not sleep.
+    fn is_awake(&self) -> bool {
+        self.is_listening() && !self.ram.script.is_asleep()
     }
 
     fn flush(&mut self) {
+        if self.ram.script.is_asleep() {
+            return;
+        }
         while let Some(transmit) = self.ram.endpoint.poll_transmit() {
-            self.outputs.push_back(DeviceOutput::Transmit {
-                socket: self.ram.socket,
-                to: transmit.to,
-                bytes: transmit.bytes,
-            });
+            self.transmit(self.clock, transmit);
         }
         for pull in &mut self.ram.pulls {
             while let Some(output) = pull.poll_transmit() {
@@ -221,13 +271,14 @@ impl Device {
                 confirmable,
             } => self.on_request(now, id, from, packet, confirmable),
             Event::Response { exchange, packet, .. } => {
-                let ours = self.on_register_response(now, exchange, &packet);
+                let ours = self.on_tester_answer(now, exchange, Ok(&packet))
+                    || self.on_register_response(now, exchange, &packet);
                 if !ours {
                     self.on_pull_response(now, exchange, &packet);
                 }
             }
-            Event::Failed { exchange, .. } => {
-                let ours = self.on_register_failed(now, exchange);
+            Event::Failed { exchange, reason, .. } => {
+                let ours = self.on_tester_answer(now, exchange, Err(reason)) || self.on_register_failed(now, exchange);
                 if !ours {
                     self.on_pull_failed(now, exchange);
                 }
@@ -295,6 +346,7 @@ impl Ram {
             default_pmax: 0,
             firmware_deleted: false,
             flood: (0, 0),
+            script: script::Script::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use fotaproof_wire::coap::Code;
 use fotaproof_wire::{LwPath, content};
 
 use super::Device;
+use super::act::Resend;
 use super::answer::Answer;
 use super::dispatch::Incoming;
 use crate::Defect;
@@ -98,6 +99,14 @@ impl Observe {
         self.all.clear();
     }
 
+    /// What is observed, a path for each observation; of a composite one all its paths.
+    pub(super) fn paths(&self) -> Vec<LwPath> {
+        self.all
+            .iter()
+            .flat_map(|observation| observation.paths.iter().copied())
+            .collect()
+    }
+
     pub(super) fn take_dirty(&mut self) -> bool {
         core::mem::take(&mut self.dirty)
     }
@@ -178,7 +187,11 @@ impl Device {
 
     /// When an observation is to be notified: pmin after the last one if the value changed, pmax after it in any case.
     fn due(&self, observation: &Observation) -> Option<Duration> {
-        if observation.in_flight.is_some() || observation.stalled || self.hides_downloaded(observation) {
+        if self.config.send_changes
+            || observation.in_flight.is_some()
+            || observation.stalled
+            || self.hides_downloaded(observation)
+        {
             return None;
         }
         let attributes = self.attributes_of(observation);
@@ -230,6 +243,9 @@ impl Device {
 
     /// Looks which observed values changed, and notifies what is due.
     pub(super) fn evaluate_observations(&mut self, now: Duration) {
+        if self.config.send_changes {
+            return self.send_change(now);
+        }
         let mut all = core::mem::take(&mut self.ram.observe.all);
         for observation in &mut all {
             let Some(payload) = self.encode(now, observation) else {
@@ -256,7 +272,27 @@ impl Device {
             || attributes.step.is_some_and(|step| (after - before).abs() >= step)
     }
 
+    /// Notifies whoever observes this path, or one above or below, changed or not.
+    pub(super) fn notify_at(&mut self, now: Duration, path: &LwPath) {
+        let observed = |observation: &Observation| {
+            let mut paths = observation.paths.iter();
+            paths.any(|observed| observed.starts_with(path) || path.starts_with(observed))
+        };
+        let wanted: Vec<usize> = (0..self.ram.observe.all.len())
+            .filter(|index| observed(&self.ram.observe.all[*index]))
+            .collect();
+        if wanted.is_empty() {
+            return self.log(format!("nobody observes {path}"));
+        }
+        for index in wanted {
+            self.notify(now, index);
+        }
+    }
+
     fn send_due(&mut self, now: Duration) {
+        if self.config.send_changes {
+            return;
+        }
         for index in 0..self.ram.observe.all.len() {
             if self.due(&self.ram.observe.all[index]).is_some_and(|at| at <= now) {
                 self.notify(now, index);
@@ -290,6 +326,7 @@ impl Device {
         }
         answer = self.in_blocks(answer, &Packet::new());
         let exchange = self.ram.endpoint.notify(now, &to, answer.packet(), confirmable);
+        self.ram.script.last.insert(Resend::Notification, exchange);
         self.ram.observe.all[index].in_flight = confirmable.then_some(exchange);
     }
 

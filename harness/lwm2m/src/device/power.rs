@@ -33,6 +33,10 @@ impl Device {
         matches!(self.power, Power::On(_) | Power::Stopping(_))
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self.power, Power::On(_) | Power::Stopping(_) | Power::Dead)
+    }
+
     pub(super) fn power_deadline(&self) -> Option<Duration> {
         match self.power {
             Power::Booting(at) | Power::Stopping(at) => Some(at),
@@ -133,6 +137,16 @@ impl Device {
             self.ram.observe = before.observe;
         }
         self.power = Power::On(None);
+        self.ram.script.boot(now);
+        if first {
+            if let Some(image) = &self.config.leftover {
+                self.flash.append(image);
+            }
+            if let Some((state, result)) = self.config.initial_pair {
+                self.flash.firmware = super::orders::pair_of(state, result).unwrap_or_default();
+            }
+            self.record_pair(now, self.flash.firmware);
+        }
         let pair = self.pair_after_boot(now, first);
         if pair.state == State::Idle && !self.has(Defect::NulKeepsImage) {
             self.flash.erase();

@@ -88,6 +88,7 @@ impl Pull {
 impl Device {
     pub(super) fn start_pull(&mut self, now: Duration, start: PullStart) {
         let fetch = Block2Fetch::new(self.fetch_config());
+        self.tally.pulls_started += 1;
         if self.flash.firmware.state == State::Downloading && !start.shadow {
             self.flash.pull = Some(PullRecord {
                 uri: self.flash.uri.clone(),
@@ -139,13 +140,18 @@ impl Device {
             self.config.pull_block
         };
         FetchConfig {
-            early: Some(early),
+            early: self.config.early_block.then_some(early),
+            max_szx: if self.config.early_block {
+                Szx::S1024
+            } else {
+                self.config.pull_block
+            },
             max_body: Some(self.config.flash_size),
             quirks: FetchQuirks {
                 number_not_rescaled: has(Defect::NumNotRescaled),
                 smaller_ignored: has(Defect::SmallSzxIgnored),
                 number_unchecked: has(Defect::NumUnchecked),
-                etag_ignored: has(Defect::EtagChangeIgnored),
+                etag_ignored: has(Defect::EtagChangeIgnored) || !self.config.etag_check,
                 endless_same: has(Defect::EndlessSameBlock),
                 exact_multiple_waits: has(Defect::ExactMultipleWaits),
                 valid_is_block: has(Defect::ValidIsBlock),

@@ -26,6 +26,8 @@ pub(super) struct Push {
     pub(super) small_body: Vec<u8>,
     last_block_at: Duration,
     slot_leaked: bool,
+    /// The body was given up; a new one has until then to begin.
+    voided_until: Option<Duration>,
     /// A push was refused after Cancel: kept by a defect.
     pub(super) cancelled: bool,
 }
@@ -112,6 +114,7 @@ impl Push {
             small_body: Vec::new(),
             last_block_at: Duration::ZERO,
             slot_leaked: false,
+            voided_until: None,
             cancelled: false,
         }
     }
@@ -124,6 +127,7 @@ impl Push {
     /// Gives up the body; later blocks of it find none.
     pub(super) fn give_up(&mut self) {
         self.open = None;
+        self.voided_until = None;
         self.receive.clear();
     }
 
@@ -141,11 +145,25 @@ impl Push {
 
 impl Device {
     pub(super) fn push_deadline(&self) -> Option<Duration> {
-        self.ram.push.receive.next_expiry()
+        if self.is_deaf(self.clock) {
+            return None;
+        }
+        let push = &self.ram.push;
+        let expiry = push.receive.next_expiry().map(|at| at + self.ram.script.slept());
+        expiry.into_iter().chain(push.voided_until).min()
     }
 
     pub(super) fn push_timeout(&mut self, now: Duration) {
-        let expired = self.ram.push.receive.expire(now);
+        if self.is_deaf(now) {
+            return;
+        }
+        if self.ram.push.voided_until.take_if(|at| *at <= now).is_some()
+            && self.flash.firmware.state == State::Downloading
+        {
+            self.ram.push.open = None;
+            self.fail_download(now, UpdateResult::ConnectionLost);
+        }
+        let expired = self.ram.push.receive.expire(self.awake_time(now));
         let Some(open) = self.ram.push.open.take_if(|open| expired.contains(&open.body)) else {
             return;
         };
@@ -157,6 +175,19 @@ impl Device {
         } else {
             self.log("push abandoned by the server");
             self.fail_download(now, UpdateResult::ConnectionLost);
+        }
+    }
+
+    /// The age of a body counts only while the server can be heard.
+    fn awake_time(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.ram.script.slept())
+    }
+
+    /// The body on its way is void: it has to begin anew with block 0, and it has as long for that as for another block.
+    pub(super) fn void_body(&mut self, now: Duration) {
+        if self.ram.push.open.is_some() {
+            self.ram.push.receive.clear();
+            self.ram.push.voided_until = Some(now + self.config.push_timeout);
         }
     }
 
@@ -276,6 +307,8 @@ impl Device {
         let Ok(bytes) = self.decode_package(format, &payload[..cut]) else {
             return Code::BAD_REQUEST.into();
         };
+        self.tally.pushes_started += 1;
+        self.tally.blocks_received += 1;
         self.begin_download(now);
         self.store(now, 0, &bytes);
         self.complete_download(now);
@@ -317,7 +350,7 @@ impl Device {
             payload_len: payload.len(),
             size1,
         };
-        let step = self.ram.push.receive.on_block(now, &arrival);
+        let step = self.ram.push.receive.on_block(self.awake_time(now), &arrival);
         match step {
             ReceiveStep::Continue {
                 body,
@@ -414,7 +447,10 @@ impl Device {
         len: u64,
         payload: &[u8],
     ) -> Duration {
+        self.tally.blocks_received += 1;
         if start != BodyStart::No {
+            self.tally.pushes_started += 1;
+            self.ram.push.voided_until = None;
             self.begin_body(now, body, format);
         }
         let mut bytes = payload.to_vec();

@@ -9,6 +9,7 @@ use fotaproof_wire::coap::build;
 use fotaproof_wire::coap::{Code, content_format, option};
 use fotaproof_wire::link_format::{self, Link};
 
+use super::act::Resend;
 use super::power::Power;
 use super::{Device, DeviceConfig, Ram};
 use crate::Defect;
@@ -77,8 +78,16 @@ impl Registration {
         }
     }
 
-    fn is_registered(&self) -> bool {
+    pub(super) fn is_registered(&self) -> bool {
         matches!(self.stage, Stage::Registered | Stage::Updating { .. })
+    }
+
+    /// The location as a path; empty before the first registration.
+    pub(super) fn location_text(&self) -> String {
+        self.location
+            .iter()
+            .map(|segment| format!("/{}", String::from_utf8_lossy(segment)))
+            .collect()
     }
 }
 
@@ -100,7 +109,8 @@ impl Device {
             return Some(refreshed + Duration::from_secs(1));
         }
         let lifetime = self.lifetime();
-        if lifetime == 0 || (self.has(Defect::NoUpdateInPull) && !self.ram.pulls.is_empty()) {
+        if !self.config.keep_alive || lifetime == 0 || (self.has(Defect::NoUpdateInPull) && !self.ram.pulls.is_empty())
+        {
             return None;
         }
         if self.has(Defect::UpdateAfterExpiry) {
@@ -146,7 +156,11 @@ impl Device {
         if !self.has(Defect::OldObserveSurvives) {
             self.ram.observe.forget();
         }
-        let payload = link_format::encode(&self.object_links()).into_bytes();
+        let payload = match &self.config.object_list {
+            Some(list) => list.clone(),
+            None => link_format::encode(&self.object_links()),
+        };
+        let payload = payload.into_bytes();
         let mut blocks = None;
         if let Some(szx) = self.config.register_block.filter(|szx| payload.len() > szx.size()) {
             blocks = Some(Block1Send::new(payload.len() as u64, szx));
@@ -162,7 +176,10 @@ impl Device {
     fn send_register(&mut self, now: Duration, blocks: Option<&Block1Send>, payload: &[u8]) -> ExchangeId {
         let mut packet = request(Code::POST, &[b"rd".to_vec()]);
         build::set_content_format(&mut packet, content_format::LINK_FORMAT);
-        let mut query = vec![format!("lwm2m={}", self.ram.registration.lwm2m)];
+        let mut query = vec![match &self.config.lwm2m_text {
+            Some(text) => format!("lwm2m={text}"),
+            None => format!("lwm2m={}", self.ram.registration.lwm2m),
+        }];
         let mut endpoint = self.config.endpoint.clone();
         if self.has(Defect::EndpointNameRandom) && self.flash.boots > 1 {
             endpoint = format!("{endpoint}-{}", self.flash.boots);
@@ -170,6 +187,9 @@ impl Device {
         query.push(format!("ep={endpoint}"));
         query.push(format!("lt={}", self.lifetime()));
         query.push(format!("b={}", self.config.binding));
+        if self.config.queue {
+            query.push("Q".to_owned());
+        }
         if self.has(Defect::PskInRegistration) {
             query.push(format!("key={}", super::data::SECRET_KEY));
         }
@@ -179,9 +199,12 @@ impl Device {
             build::set_block1(&mut packet, step.block);
             packet.payload = payload[step.range.start as usize..step.range.end as usize].to_vec();
         }
-        self.ram
+        let exchange = self
+            .ram
             .endpoint
-            .request(now, self.config.server, Request::confirmable(packet))
+            .request(now, self.config.server, Request::confirmable(packet));
+        self.ram.script.last.insert(Resend::Register, exchange);
+        exchange
     }
 
     /// The object list: every instance, and the version of an object where it is not the enabler's default.
@@ -223,6 +246,7 @@ impl Device {
             .ram
             .endpoint
             .request(now, self.config.server, Request::confirmable(packet));
+        self.ram.script.last.insert(Resend::Update, exchange);
         self.ram.registration.stage = Stage::Updating { exchange, sent: now };
     }
 
@@ -274,8 +298,12 @@ impl Device {
             Stage::Updating { exchange: ours, sent } if *ours == exchange => {
                 let sent = *sent;
                 if code.is_success() {
+                    self.tally.updates += 1;
                     self.ram.registration.refreshed = sent;
                     self.ram.registration.stage = Stage::Registered;
+                } else if !self.config.keep_alive {
+                    self.ram.registration.stage = Stage::Off;
+                    self.log(format!("Update answered {code}"));
                 } else if self.has(Defect::DiesOnRefusedUpdate) {
                     self.die("its Update was refused");
                 } else {
@@ -283,10 +311,21 @@ impl Device {
                     self.register(now);
                 }
             }
-            Stage::Deregistering(ours) if *ours == exchange => self.switch_off(),
+            Stage::Deregistering(ours) if *ours == exchange => self.on_deregistered(),
             _ => return false,
         }
+        self.tally.last_answer = Some(code);
         true
+    }
+
+    /// The registration is given up: before switching off, or by order.
+    fn on_deregistered(&mut self) {
+        if matches!(self.power, Power::Stopping(_)) {
+            self.switch_off();
+        } else {
+            self.ram.registration = Registration::off();
+            self.log("de-registered");
+        }
     }
 
     fn on_register_answer(&mut self, now: Duration, code: Code, packet: &Packet) {
@@ -308,6 +347,10 @@ impl Device {
             registration.refreshed = sent;
             registration.pause = self.config.retry;
             registration.stage = Stage::Registered;
+            self.tally.registrations += 1;
+            if self.config.send_changes {
+                self.ram.observe.mark_dirty();
+            }
             self.log(format!("registered with {}", self.config.server_name));
             return;
         }
@@ -322,6 +365,10 @@ impl Device {
     }
 
     fn retry_later(&mut self, now: Duration, why: &str) {
+        if !self.config.keep_alive {
+            self.ram.registration.stage = Stage::Off;
+            return self.log(why);
+        }
         let registration = &mut self.ram.registration;
         let at = now + registration.pause;
         registration.pause = (registration.pause * 2).min(self.config.retry_limit);
@@ -336,14 +383,14 @@ impl Device {
                 self.retry_later(now, "no answer to Register");
             }
             Stage::Updating { exchange: ours, .. } if ours == exchange => {
-                if self.has(Defect::StuckAfterExpiry) {
+                if self.has(Defect::StuckAfterExpiry) || !self.config.keep_alive {
                     self.ram.registration.stage = Stage::Off;
                 } else {
                     self.log("no answer to Update, registering anew");
                     self.register(now);
                 }
             }
-            Stage::Deregistering(ours) if ours == exchange => self.switch_off(),
+            Stage::Deregistering(ours) if ours == exchange => self.on_deregistered(),
             _ => return false,
         }
         true

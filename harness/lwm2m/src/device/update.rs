@@ -8,7 +8,7 @@ use fotaproof_wire::coap::Code;
 use super::answer::Answer;
 use super::pull::PullStart;
 use super::uri::{self, Host, UriError};
-use super::{Device, DeviceOutput, Verdict};
+use super::{Device, DeviceOutput};
 use crate::Defect;
 use crate::definitions::Version;
 use crate::firmware::{Firmware, State, Trigger, UpdateResult};
@@ -17,9 +17,11 @@ use crate::package::{self, Directives, PackageError, Parsed};
 /// What the firmware object remembers until the power goes.
 #[derive(Debug, Default)]
 pub(super) struct Update {
-    install_until: Option<Duration>,
-    defer_until: Option<Duration>,
-    installs_itself_at: Option<Duration>,
+    pub(super) install_until: Option<Duration>,
+    pub(super) defer_until: Option<Duration>,
+    pub(super) installs_itself_at: Option<Duration>,
+    /// The last byte is there; Downloaded is shown at that time.
+    pub(super) complete_at: Option<Duration>,
     /// The header of the package on its way, once its last byte is there.
     parsed: Option<(Parsed, Directives)>,
     header_is_new: bool,
@@ -46,6 +48,7 @@ impl Device {
             update.install_until,
             update.defer_until,
             update.installs_itself_at,
+            update.complete_at,
             update.result_hidden_until,
         ]
         .into_iter()
@@ -57,6 +60,9 @@ impl Device {
         let due = |at: &mut Option<Duration>| at.take_if(|at| *at <= now).is_some();
         if due(&mut self.ram.update.result_hidden_until) {
             self.ram.observe.mark_dirty();
+        }
+        if due(&mut self.ram.update.complete_at) {
+            self.finish_download(now);
         }
         if due(&mut self.ram.update.install_until) {
             self.finish_install(now);
@@ -78,6 +84,7 @@ impl Device {
             self.flash.last_change = self.unix_time(now);
         }
         let before = core::mem::replace(&mut self.flash.firmware, pair);
+        self.record_pair(now, pair);
         self.flash.touch();
         self.ram.observe.mark_dirty();
         self.log(format!("{before} > {pair}: {}, {}", pair.state, pair.result));
@@ -94,7 +101,7 @@ impl Device {
     }
 
     /// A transition that a defect takes from anywhere.
-    fn force(&mut self, now: Duration, trigger: Trigger, state: State, result: UpdateResult) {
+    pub(super) fn force(&mut self, now: Duration, trigger: Trigger, state: State, result: UpdateResult) {
         if self.transition(now, trigger).is_err() {
             self.set_firmware(now, Firmware::new(state, result));
         }
@@ -112,6 +119,7 @@ impl Device {
         self.flash.erase();
         let update = &mut self.ram.update;
         (update.parsed, update.header_is_new, update.blocks) = (None, false, 0);
+        update.complete_at = None;
     }
 
     /// Stores a part of the package, and looks at its header as soon as it is there.
@@ -169,8 +177,9 @@ impl Device {
     /// How long the flash is busy with the block that was just stored.
     pub(super) fn flash_delay(&mut self, _offset: u64) -> Duration {
         let update = &mut self.ram.update;
+        let own = self.config.flash_delay;
         let Some((_, directives)) = &update.parsed else {
-            return Duration::ZERO;
+            return own;
         };
         let tenth = directives.tenth.filter(|_| update.blocks.is_multiple_of(10));
         let erase = if core::mem::take(&mut update.header_is_new) {
@@ -178,7 +187,7 @@ impl Device {
         } else {
             Duration::ZERO
         };
-        erase + tenth.unwrap_or(directives.write)
+        own + erase + tenth.unwrap_or(directives.write)
     }
 
     /// The last byte is there: Downloaded, or why not.
@@ -186,6 +195,14 @@ impl Device {
         if self.flash.firmware.state != State::Downloading && !self.goes_on_after_cancel() {
             return;
         }
+        if self.config.downloaded_after.is_zero() {
+            self.finish_download(now);
+        } else {
+            self.ram.update.complete_at = Some(now + self.config.downloaded_after);
+        }
+    }
+
+    fn finish_download(&mut self, now: Duration) {
         self.flash.pull = None;
         let length = self.flash.image().len();
         let wrapped = self.has(Defect::Length16Bit) && length > 65_535;
@@ -193,6 +210,10 @@ impl Device {
             self.flash.truncate(length % 65_536);
         }
         self.flash.record_received();
+        self.tally.packages_received += 1;
+        if let Some((state, result)) = self.config.download_ends.filter(|pair| *pair != (2, 0)) {
+            return self.end_by_order(now, state, result);
+        }
         if let Err(error) = self.verify_package()
             && !wrapped
         {
@@ -242,6 +263,7 @@ impl Device {
             result => result,
         };
         self.ram.push.drain();
+        self.ram.update.complete_at = None;
         if !(result == UpdateResult::NoFlash && self.has(Defect::FlashFullGoesOn)) {
             self.end_pulls();
         }
@@ -277,6 +299,7 @@ impl Device {
         }
         self.flash.uri.clear();
         self.flash.touch();
+        self.tally.resets += 1;
         Code::CHANGED
     }
 
@@ -292,6 +315,7 @@ impl Device {
             self.ram.update.defer_until = None;
         }
         self.ram.update.installs_itself_at = None;
+        self.ram.update.complete_at = None;
         if !(self.has(Defect::NulKeepsImage) || deferred) {
             self.flash.erase();
         }
@@ -343,6 +367,7 @@ impl Device {
             self.ram.update.defer_until = None;
         }
         self.ram.update.installs_itself_at = None;
+        self.ram.update.complete_at = None;
         self.ram.push.cancelled = true;
         self.flash.pull = None;
         self.flash.touch();
@@ -359,6 +384,10 @@ impl Device {
                 return Answer::silent();
             }
             State::Downloaded if result == UpdateResult::Deferred => {}
+            State::Downloaded if self.config.defer_for.is_some() => {
+                self.set_firmware(now, Firmware::new(State::Downloaded, UpdateResult::Deferred));
+                self.ram.update.defer_until = self.config.defer_for.map(|defer| now + defer);
+            }
             State::Downloaded => {
                 let wanted = package::parse(self.flash.image())
                     .ok()
@@ -392,71 +421,6 @@ impl Device {
             _ => return Code::METHOD_NOT_ALLOWED.into(),
         }
         Code::CHANGED.into()
-    }
-
-    fn arm_deferral(&mut self, now: Duration) {
-        if !self.has(Defect::DeferNeverEnds) {
-            self.ram.update.defer_until = Some(now + Duration::from_secs(self.flash.defer_period.max(1)));
-        }
-    }
-
-    fn install_time(&self) -> Duration {
-        let own = package::parse(self.flash.image())
-            .ok()
-            .flatten()
-            .and_then(|parsed| parsed.header.effects().install_time);
-        own.unwrap_or(self.config.install_time)
-    }
-
-    pub(super) fn start_install(&mut self, now: Duration) {
-        self.ram.update.result_before = self.flash.firmware.result.value();
-        self.force(now, Trigger::Execute, State::Updating, UpdateResult::Initial);
-        self.ram.update.defer_until = None;
-        self.ram.update.installs_itself_at = None;
-        self.flash.installs += 1;
-        self.flash.touch();
-        self.ram.update.install_until = Some(now + self.install_time());
-    }
-
-    /// The installation is through: what comes of it is written to the flash in one step, then the device reboots into it or stays.
-    fn finish_install(&mut self, now: Duration) {
-        let Some(parsed) = package::parse(self.flash.image()).ok().flatten() else {
-            let _ = self.transition(now, Trigger::PackageRejected(UpdateResult::Failed));
-            return self.flash.erase();
-        };
-        let directives = parsed.header.effects();
-        if directives.bad_at_install {
-            let result = if self.has(Defect::InstallIntegrityIs1) {
-                UpdateResult::Success
-            } else {
-                UpdateResult::Integrity
-            };
-            let _ = self.transition(now, Trigger::PackageRejected(result));
-            return self.flash.erase();
-        }
-        if directives.fail_install {
-            let trigger = if self.has(Defect::FailedInstallSilent) {
-                Trigger::PackageRejected(UpdateResult::Initial)
-            } else if self.has(Defect::FailedInstallIs1) {
-                Trigger::PackageRejected(UpdateResult::Success)
-            } else {
-                Trigger::InstallFailed
-            };
-            let _ = self.transition(now, trigger);
-            return;
-        }
-        if directives.fail_boot {
-            self.flash.verdict = Some(Verdict::BootFailed);
-        } else {
-            self.flash.verdict = Some(Verdict::Installed);
-            if !self.has(Defect::SuccessWithoutInstall) {
-                self.flash.version = parsed.header.version;
-                self.flash.running_digest = package::hex(&package::digest(self.flash.image()));
-                self.flash.dropped_objects = directives.dropped_objects;
-            }
-        }
-        self.flash.touch();
-        self.reboot(now);
     }
 
     /// What goes on after a boot: a pull, a deferral, or what a defect makes of it.
@@ -509,6 +473,7 @@ impl Device {
 
     /// A write of Package URI that was found allowed.
     pub(super) fn write_uri(&mut self, now: Duration, mut uri: String) {
+        self.tally.uri_writes += u32::from(!uri.is_empty());
         let state = self.flash.firmware.state;
         if uri.is_empty() {
             match state {

@@ -174,6 +174,11 @@ impl Device {
     }
 
     fn write_all(&mut self, now: Duration, values: &[(LwPath, Value)]) -> Answer {
+        for (path, value) in values {
+            if let (true, Some(uri)) = (*path == LwPath::resource(5, 0, 1), value.as_str()) {
+                self.tally.uris.push(uri.to_owned());
+            }
+        }
         for (index, (path, value)) in values.iter().enumerate() {
             if let Err(code) = self.check_write(path, value) {
                 if self.has(Defect::PartialWriteHalf) || self.has(Defect::CompositeNotAtomic) {

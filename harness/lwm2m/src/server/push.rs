@@ -61,7 +61,7 @@ impl Push {
             },
             // Whether the number is echoed right is for the checks to say.
             check_number: false,
-            ..SendConfig::default()
+            quirks: spec.quirks.clone(),
         };
         let mut sender = Block1Send::with_config(spec.body.len() as u64, spec.szx, config);
         if spec.from_block > 0 {
@@ -141,6 +141,10 @@ impl Push {
             } else {
                 (self.index == blocks.len()).then_some(PushOutcome::Scripted { code })
             };
+        }
+        if let Some(interval) = self.spec.busy_interval.filter(|_| code == Code::SERVICE_UNAVAILABLE) {
+            self.wait_until = Some(now + interval);
+            return None;
         }
         let max_age = build::get_uint(packet, option::MAX_AGE);
         if code == Code::SERVICE_UNAVAILABLE
@@ -251,21 +255,41 @@ impl Server {
         true
     }
 
+    /// Bytes of a push that the device has taken so far, and all of them.
+    #[must_use]
+    pub fn push_progress(&self, op: OpId) -> Option<(u64, u64)> {
+        let push = self.pushes.get(&op)?;
+        Some((push.sender.sent(), push.sender.total()))
+    }
+
+    /// Forgets a push that is over; it cannot be resumed any more. One that runs is stopped without an event.
+    pub fn forget_push(&mut self, op: OpId) {
+        self.waiting.remove(&op);
+        if let Some(push) = self.pushes.remove(&op)
+            && let Some((exchange, _)) = push.in_flight
+        {
+            self.drop_exchange(exchange);
+        }
+    }
+
     /// When the next block is due.
     pub(super) fn next_push(&self) -> Option<Duration> {
-        self.pushes.values().filter_map(|push| push.wait_until).min()
+        self.waiting.values().min().copied()
     }
 
     /// Sends the blocks that are due.
     pub(super) fn due_pushes(&mut self, now: Duration) {
-        let due = |push: &Push| push.wait_until.is_some_and(|at| at <= now);
-        let due: Vec<_> = self
-            .pushes
-            .iter()
-            .filter(|(_, push)| due(push))
-            .map(|(op, _)| *op)
-            .collect();
+        let due = self.waiting.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<_> = due.map(|(op, _)| *op).collect();
         due.into_iter().for_each(|op| self.send_block(now, op));
+    }
+
+    /// Notes whether the next block of a push waits for its time.
+    fn note_waiting(&mut self, op: OpId) {
+        match self.pushes.get(&op).and_then(|push| push.wait_until) {
+            Some(at) => self.waiting.insert(op, at),
+            None => self.waiting.remove(&op),
+        };
     }
 
     /// Ends a running push because of something other than an answer.
@@ -274,6 +298,7 @@ impl Server {
             return;
         };
         push.wait_until = None;
+        self.waiting.remove(&op);
         let in_flight = push.in_flight.take();
         let block = in_flight
             .map(|(_, block)| block)
@@ -295,6 +320,7 @@ impl Server {
     fn send_block(&mut self, now: Duration, op: OpId) {
         let Some(push) = self.pushes.get_mut(&op) else { return };
         push.wait_until = None;
+        self.waiting.remove(&op);
         let Some((block, range)) = push.step() else {
             self.tell(ServerEvent::PushEnded {
                 op,
@@ -347,6 +373,7 @@ impl Server {
             push.wait_until = Some(now + push.spec.interval);
         }
         let go_on = outcome.is_none() && push.wait_until.is_none();
+        self.note_waiting(op);
         self.tell(ServerEvent::PushBlock {
             op,
             block,

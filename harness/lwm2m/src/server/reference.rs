@@ -32,6 +32,8 @@ pub struct Server {
     pub(super) bodies: Bodies,
     pub(super) files: Option<FileServer>,
     pub(super) pushes: BTreeMap<OpId, Push>,
+    /// The pushes whose next block waits for its time.
+    pub(super) waiting: BTreeMap<OpId, Duration>,
     pub(super) events: VecDeque<ServerEvent>,
     next_op: u64,
     pub(super) running: BTreeMap<OpId, Op>,
@@ -75,6 +77,7 @@ impl Server {
             bodies: Bodies::new(config.szx, config.body_limit),
             files: None,
             pushes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             events: VecDeque::new(),
             next_op: 0,
             running: BTreeMap::new(),
@@ -283,7 +286,7 @@ impl Server {
     fn note(&mut self, op: OpId, exchange: ExchangeId) {
         self.live.insert(exchange, op);
         self.latest.insert(op, exchange);
-        if self.latest.len() > 4 * FINISHED_KEPT {
+        if self.latest.len() > 4 * FINISHED_KEPT + self.running.len() + self.pushes.len() {
             let ended = self
                 .latest
                 .keys()

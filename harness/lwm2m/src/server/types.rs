@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use coap_lite::Packet;
+use fotaproof_coap::blockwise::SendQuirks;
 use fotaproof_coap::{self as coap, Token};
 use fotaproof_wire::coap::{Code, Szx, content_format};
 use fotaproof_wire::path::LwPath;
@@ -261,6 +262,10 @@ pub struct PushSpec {
     pub retransmit: bool,
     /// Start again with the next smaller size when a block of this push times out before any block was answered.
     pub step_down: bool,
+    /// Planned misbehaviour: a block that is answered 5.03 is repeated after this time, for ever.
+    pub busy_interval: Option<Duration>,
+    /// Planned misbehaviour of the block-wise sender.
+    pub quirks: SendQuirks,
 }
 
 impl PushSpec {
@@ -290,6 +295,8 @@ impl PushSpec {
             max_restarts: 3,
             retransmit: true,
             step_down: false,
+            busy_interval: None,
+            quirks: SendQuirks::default(),
         }
     }
 }

@@ -9,3 +9,4 @@ mod restart;
 mod rig;
 mod scenarios;
 mod states;
+mod tester;

@@ -9,8 +9,9 @@ use coap_lite::Packet;
 use fotaproof_coap::blockwise::{Block1Send, SendStep, Serve, block_option, serve};
 use fotaproof_coap::{Config, Endpoint, Event, ExchangeId, Observer, Request, RequestId, Token};
 use fotaproof_lwm2m::package::{self, PackageKind};
-use fotaproof_lwm2m::{Defect, Device, DeviceConfig, DeviceInput, DeviceOutput, Flash, SocketId};
+use fotaproof_lwm2m::{Defect, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, Flash, SocketId};
 use fotaproof_wire::coap::{BlockValue, Code, Szx, build, content_format, option, summary};
+use fotaproof_wire::{LwPath, content};
 
 pub(crate) const SERVER: &str = "192.0.2.10:5683";
 pub(crate) const FILES: &str = "192.0.2.20:5683";
@@ -93,6 +94,8 @@ pub(crate) struct Rig {
     pub deregistrations: usize,
     responses: BTreeMap<ExchangeId, Option<Packet>>,
     pub notifications: Vec<(Token, Packet)>,
+    /// What came by Send.
+    pub sends: Vec<String>,
     pub off: bool,
     /// Answers to Register, Update: `None` is silence.
     pub interface: Policy,
@@ -163,6 +166,7 @@ impl Rig {
             deregistrations: 0,
             responses: BTreeMap::new(),
             notifications: Vec::new(),
+            sends: Vec::new(),
             off: false,
             interface: Box::new(|_| Some("2.01")),
             lose: Box::new(|_, _| false),
@@ -183,6 +187,43 @@ impl Rig {
     pub(crate) fn input(&mut self, input: DeviceInput) {
         self.device.handle(self.now, input);
         self.drain();
+    }
+
+    /// Gives the device an order.
+    pub(crate) fn act(&mut self, act: DeviceAct) {
+        self.input(DeviceInput::Act(act));
+    }
+
+    /// The packets since that line of the log: time since then, port if it changed, direction, summary with letters for message IDs.
+    pub(crate) fn story(&self, since: usize) -> String {
+        let mut letters: Vec<&str> = Vec::new();
+        let mut story = String::new();
+        let (mut start, mut port) = (None, "40000");
+        for line in self.log[since..].iter().filter(|line| !line.contains(" # ")) {
+            let mut words = line.split_whitespace();
+            let at: f64 = words.next().unwrap().parse().unwrap();
+            words.next();
+            story += &format!("{:>8.2}", at - *start.get_or_insert(at));
+            for word in words {
+                if let Some(id) = word.strip_prefix("mid=") {
+                    let known = letters.iter().position(|letter| *letter == id);
+                    let index = known.unwrap_or_else(|| {
+                        letters.push(id);
+                        letters.len() - 1
+                    });
+                    story += &format!(" #{}", index + 1);
+                } else if word.len() == 5 && word.starts_with('4') && word.parse::<u16>().is_ok() {
+                    if port != word {
+                        story += &format!(" port {word}");
+                    }
+                    port = word;
+                } else if !word.starts_with("tok=") {
+                    story += &format!(" {word}");
+                }
+            }
+            story += "\n";
+        }
+        story
     }
 
     pub(crate) fn serve(&mut self, host: &str, script: impl FnMut(&mut Serving<'_>) -> Option<Packet> + 'static) {
@@ -341,6 +382,7 @@ impl Rig {
                     }
                     "update" => {
                         answer = code("2.04");
+                        self.address = Some(from);
                         self.updates += 1;
                     }
                     _ => {
@@ -354,6 +396,15 @@ impl Rig {
                 .unwrap()
                 .endpoint
                 .respond(self.now, id, answer);
+            return;
+        }
+        if path == "/dp" {
+            let format = build::content_format(packet).unwrap_or_default();
+            let values = content::decode(format, &LwPath::ROOT, &packet.payload, &|_| None).unwrap_or_default();
+            let text = values.iter().map(|(path, value)| format!("{path}={value:?}"));
+            self.sends.push(text.collect::<Vec<_>>().join(" "));
+            let host = self.hosts.get_mut(&address).unwrap();
+            host.endpoint.respond(self.now, id, code("2.04"));
             return;
         }
         let (hold_from, separate) = (self.hold_from, self.separate);

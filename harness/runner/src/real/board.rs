@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::launch::{absolute, filled, resolve};
 use super::tool::{self, Tool};
+use super::adapter::Hand;
 use super::{Placeholders, RealCase};
 use crate::session::{IutCommand, IutReport};
 
@@ -23,6 +24,8 @@ pub(super) struct Board {
     queue: VecDeque<IutCommand>,
     reports: VecDeque<IutReport>,
     started: bool,
+    /// Who switches it, where its adapter can.
+    hand: Option<Hand>,
 }
 
 impl Board {
@@ -43,6 +46,7 @@ impl Board {
             queue: VecDeque::new(),
             reports: VecDeque::new(),
             started: false,
+            hand: case.hand.clone().filter(Hand::acts),
         };
         if !case.config.controls_iut {
             // it runs already, as far as anybody knows
@@ -75,6 +79,10 @@ impl Board {
     }
 
     fn begin(&mut self, command: IutCommand) {
+        if let Some(hand) = self.hand.clone() {
+            self.running = Some((command, tokio::spawn(hand.act(command))));
+            return;
+        }
         let names: &[&str] = match command {
             IutCommand::Start => &["start"],
             IutCommand::Stop => &["stop"],
@@ -134,7 +142,8 @@ impl Board {
     /// Stops it if it was started here and its manifest says how.
     pub(super) async fn shut_down(&mut self) -> Vec<String> {
         self.queue.clear();
-        if self.started && self.actions.iter().any(|(name, _)| name == "stop") {
+        let stops = self.hand.is_some() || self.actions.iter().any(|(name, _)| name == "stop");
+        if self.started && stops {
             self.queue.push_back(IutCommand::Stop);
         }
         let mut remarks = Vec::new();

@@ -78,8 +78,21 @@ pub enum DeviceError {
 /// When its flash cannot be kept or a port cannot be opened.
 pub async fn run(
     options: DeviceOptions,
+    stop: Interrupt,
+    log: &mut (dyn FnMut(&str) + Send),
+) -> Result<DeviceEnd, DeviceError> {
+    run_watched(options, stop, log, &mut |_| {}).await
+}
+
+/// As [`run`]; `watch` sees the device whenever something happened to it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched(
+    options: DeviceOptions,
     mut stop: Interrupt,
     log: &mut (dyn FnMut(&str) + Send),
+    watch: &mut (dyn FnMut(&Device) + Send),
 ) -> Result<DeviceEnd, DeviceError> {
     let mut config = options.config.clone();
     config.unix_time = unix_time().unwrap_or(config.unix_time);
@@ -121,6 +134,7 @@ pub async fn run(
         if let Some(store) = &mut store {
             store.save(device.flash())?;
         }
+        watch(&device);
         if let Some(end) = end {
             return Ok(end);
         }

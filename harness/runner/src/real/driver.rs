@@ -10,6 +10,7 @@ use fotaproof_trace::{Event, Verdict};
 use fotaproof_wire::coap::{Code, MessageView, Type};
 use tokio::time::Instant;
 
+use super::adapter::Hand;
 use super::board::Board;
 use super::clock::{Clock, scaling};
 use super::iut::ProcessIut;
@@ -21,13 +22,13 @@ use crate::session::{Addresses, Input, IutCommand, IutReport, Outcome, Output, S
 
 /// What timings may be off at the least, on the wall's clock: two schedulers and a timer of one millisecond are between the
 /// IUT and the session.
-const SLACK: Duration = Duration::from_millis(50);
+pub(super) const SLACK: Duration = Duration::from_millis(50);
 /// Outputs and overdue time-outs at one place before the session counts as looping.
-const LIVELOCK: u32 = 1_000_000;
+pub(super) const LIVELOCK: u32 = 1_000_000;
 /// The longest that a case may take on the wall's clock beyond its own limit.
-const GRACE: Duration = Duration::from_secs(60);
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// A case's limit in its own time when it does not say one.
-const LIMIT: Duration = Duration::from_secs(7200);
+pub(super) const LIMIT: Duration = Duration::from_secs(7200);
 
 /// Runs a case and gives its outcome, after the last process of the IUT is gone and the ports are free. Every event goes to
 /// `sink` in order.
@@ -55,6 +56,7 @@ pub async fn run_case(
         unsent: 0,
         given_up: None,
         starting: false,
+        hand: case.hand.clone(),
     };
     let wall = Instant::now().checked_add(limit.div_f64(case.speed.clamp(0.001, 10_000.0)) + GRACE);
     let mut outcome = drive.run(&mut sockets, &mut iut, sink, &mut interrupt, wall).await;
@@ -135,9 +137,10 @@ async fn open(case: &mut RealCase) -> Result<(HarnessSockets, Iut), String> {
         .await
         .map_err(|error| error.to_string())?;
     case.config.addresses = sockets.addresses().clone();
-    let values = placeholders(case, case.config.addresses.server);
-    let iut = match launch(case, &values, &scaling, new_mark()) {
-        Some(launch) => Iut::Process(Box::new(ProcessIut::new(case.clone(), launch, &scaling))),
+    let instance = case.to_instance();
+    let values = placeholders(&instance, case.config.addresses.server);
+    let iut = match launch(&instance, &values, &scaling, new_mark()) {
+        Some(launch) => Iut::Process(Box::new(ProcessIut::new(instance, launch, &scaling))),
         None if case.manifest.board.is_some() => Iut::Board(Board::new(case, &values)),
         None => return Err("the manifest has neither `command` nor `board`".to_owned()),
     };
@@ -150,7 +153,7 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The mark of a case's processes: no other case of any harness on this machine has the same.
-fn new_mark() -> String {
+pub(super) fn new_mark() -> String {
     static CASES: AtomicU64 = AtomicU64::new(1);
     format!("{}-{}", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed))
 }
@@ -166,14 +169,14 @@ fn refuse(case: &RealCase, reason: String, sink: &mut (dyn FnMut(&Arc<Event>) + 
         match output {
             Output::Event(event) => sink(&event),
             Output::Done(outcome) => return *outcome,
-            Output::Transmit { .. } | Output::Iut(_) | Output::AskImageDigest => {}
+            Output::Transmit { .. } | Output::Iut(_) | Output::AskImageDigest | Output::Adapter(_) => {}
         }
     }
     given_up(reason, Duration::ZERO)
 }
 
 /// The outcome when the session gave none.
-fn given_up(reason: String, duration: Duration) -> Outcome {
+pub(crate) fn given_up(reason: String, duration: Duration) -> Outcome {
     Outcome {
         verdict: Verdict::Error,
         base: Verdict::Error,
@@ -201,6 +204,8 @@ struct Drive {
     given_up: Option<String>,
     /// The latest command is a start.
     starting: bool,
+    /// Who can look into the device.
+    hand: Option<Hand>,
 }
 
 enum Wake {
@@ -358,10 +363,16 @@ impl Drive {
                             self.last,
                         ));
                     }
-                    // nothing outside can tell what a process holds
+                    // without a hand nothing outside can tell what a process holds
+                    let digest = match &self.hand {
+                        Some(hand) => hand.image_digest().await.unwrap_or_default(),
+                        None => None,
+                    };
                     let now = self.clock.now();
-                    self.tell(now, Input::ImageDigest(None));
+                    self.tell(now, Input::ImageDigest(digest));
                 }
+                // a device is asked over the link alone
+                Output::Adapter(_) => {}
                 Output::Done(outcome) => return Some(*outcome),
             }
         }
@@ -420,7 +431,7 @@ fn last_answer(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// How many datagrams are taken from an IUT: a flood beyond this stays in the kernel, which drops it.
 #[derive(Debug)]
-struct Intake {
+pub(super) struct Intake {
     credit: f64,
     at: Instant,
 }
@@ -435,23 +446,23 @@ impl Intake {
     /// With how much it begins again.
     const AGAIN: f64 = 20.0;
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             credit: Self::MOST,
             at: Instant::now(),
         }
     }
 
-    fn received(&mut self) {
+    pub(super) fn received(&mut self) {
         self.credit -= 1.0;
     }
 
-    fn sent(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.credit = (self.credit + Self::FOR_EACH).min(Self::MOST);
     }
 
     /// Until when nothing is taken.
-    fn pause(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn pause(&mut self, now: Instant) -> Option<Instant> {
         if self.credit >= 1.0 {
             return None;
         }
@@ -471,6 +482,7 @@ impl Default for Addresses {
             other_port: none,
             stranger: none,
             repositories: std::collections::BTreeMap::new(),
+            devices: std::collections::BTreeMap::new(),
         }
     }
 }

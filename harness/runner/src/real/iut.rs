@@ -9,7 +9,7 @@ use fotaproof_wire::coap::{Code, MessageView};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use super::RealCase;
+use super::client::Instance;
 use super::clock::Scaling;
 use super::launch::{Launch, furnish, refurnish};
 use super::output::Output;
@@ -35,7 +35,7 @@ const RESTARTS: u32 = 100;
 /// An IUT that the harness starts.
 #[derive(Debug)]
 pub(super) struct ProcessIut {
-    case: RealCase,
+    case: Instance,
     launch: Launch,
     faketime: bool,
     output: Arc<Output>,
@@ -93,7 +93,7 @@ enum Step {
 }
 
 impl ProcessIut {
-    pub(super) fn new(case: RealCase, launch: Launch, scaling: &Scaling) -> Self {
+    pub(super) fn new(case: Instance, launch: Launch, scaling: &Scaling) -> Self {
         Self {
             output: Output::new(&case.output),
             faketime: scaling.faketime,

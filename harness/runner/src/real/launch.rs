@@ -10,7 +10,8 @@ use fotaproof_cases::ast::At;
 
 use super::clock::Scaling;
 use super::survivors::MARKER;
-use super::{Placeholders, RealCase, fill};
+use super::client::Instance;
+use super::{Placeholders, fill};
 
 /// How a process is started.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub(super) struct Launch {
 }
 
 /// The placeholders of an instance.
-pub(super) fn placeholders(case: &RealCase, server: SocketAddr) -> Placeholders {
+pub(super) fn placeholders(case: &Instance, server: SocketAddr) -> Placeholders {
     let endpoint = match &case.manifest.board {
         Some(board) => &board.endpoint,
         None => &case.endpoint,
@@ -39,7 +40,7 @@ pub(super) fn placeholders(case: &RealCase, server: SocketAddr) -> Placeholders 
         .with_server(server)
         .with("lifetime", case.lifetime.to_string())
         .with_path("state", &absolute(&case.folder))
-        .with("instance", case.instance.to_string())
+        .with("instance", case.number.to_string())
         .with_path("manifest", &absolute(&case.manifest_folder))
         .with_path("root", &absolute(&case.root))
         .with("psk.identity", psk.map_or("", |psk| psk.identity.as_str()))
@@ -53,7 +54,7 @@ pub(super) fn placeholders(case: &RealCase, server: SocketAddr) -> Placeholders 
 }
 
 /// How the IUT of a case is started; none for a board.
-pub(super) fn launch(case: &RealCase, values: &Placeholders, scaling: &Scaling, mark: String) -> Option<Launch> {
+pub(super) fn launch(case: &Instance, values: &Placeholders, scaling: &Scaling, mark: String) -> Option<Launch> {
     let command = case.manifest.command.as_ref()?;
     let words = filled(&command.value, values);
     let (program, arguments) = words.split_first()?;
@@ -111,7 +112,7 @@ pub(super) fn start_failure(program: &str, folder: &Path, error: &io::Error) -> 
 }
 
 /// Makes the IUT's folder with the manifest's files in it, if it is not there.
-pub(super) fn furnish(case: &RealCase) -> Result<(), String> {
+pub(super) fn furnish(case: &Instance) -> Result<(), String> {
     let folder = &case.folder;
     let fresh = !folder.exists();
     fs::create_dir_all(folder).map_err(|error| format!("the folder {} cannot be made: {error}", folder.display()))?;
@@ -126,7 +127,7 @@ pub(super) fn furnish(case: &RealCase) -> Result<(), String> {
 }
 
 /// Removes all that the IUT left, and furnishes its folder anew.
-pub(super) fn refurnish(case: &RealCase) -> Result<(), String> {
+pub(super) fn refurnish(case: &Instance) -> Result<(), String> {
     match fs::remove_dir_all(&case.folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("the folder {} cannot be wiped: {error}", case.folder.display()))
@@ -152,7 +153,7 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn asks_for_port(case: &RealCase) -> bool {
+fn asks_for_port(case: &Instance) -> bool {
     let manifest = &case.manifest;
     let words = manifest
         .command

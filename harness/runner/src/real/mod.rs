@@ -9,10 +9,13 @@
 //! | `sockets` | the UDP ports of the harness's side of the link |
 //! | `placeholders`, `launch` | from a manifest to the program, arguments and environment of an instance |
 //! | `process`, `output`, `survivors` | one process group: its output, its end, and what it leaves behind |
+//! | `client` | the same for others than a session |
 //! | `iut` | start, stop, power cut and restart of a process or a board |
 //! | `driver` | a case from its start to the last process gone |
 //! | `tool`, `version`, `readiness` | commands beside the IUT: preparation, version, builders of packages |
 //! | `device`, `store`, `server`, `console`, `terminal` | the reference peers alone |
+//! | `server_role` | a case against a server, through its adapter |
+//! | `adapter` | an adapter as a process that many cases share |
 //! | `relay` | the link alone, between any two programs |
 //!
 //! How the real driver lives with what an IUT can do:
@@ -23,7 +26,9 @@
 //! - Output is read to its end, and told and kept up to a bound. Datagrams are taken from the sockets up to a
 //!   generous rate; the kernel drops what is beyond it, as it would for any receiver.
 
+pub mod adapter;
 mod board;
+pub(crate) mod client;
 mod clock;
 pub mod console;
 pub mod device;
@@ -37,6 +42,7 @@ mod process;
 pub mod readiness;
 pub mod relay;
 pub mod server;
+mod server_role;
 pub mod sockets;
 mod store;
 mod survivors;
@@ -51,10 +57,13 @@ use fotaproof_cases::manifest::Manifest;
 
 use crate::session::SessionConfig;
 
+pub use client::Instance;
 pub use clock::{Scaling, SpeedError, scaling};
+pub(crate) use driver::given_up;
 pub use driver::run_case;
 pub use interrupt::{Interrupt, InterruptHandle, interrupt};
 pub use placeholders::{Placeholders, fill};
+pub use server_role::{ServerCase, run_case as run_server_case};
 pub use readiness::{NotReady, Readiness, prepare};
 pub use store::{FlashStore, StoreError};
 pub use survivors::MARKER;
@@ -83,4 +92,6 @@ pub struct RealCase {
     pub lifetime: u32,
     /// Endpoint name, placeholder `{endpoint}`; a board has its own.
     pub endpoint: String,
+    /// The adapter that has a hand in the device.
+    pub hand: Option<adapter::Hand>,
 }

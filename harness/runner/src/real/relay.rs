@@ -9,9 +9,12 @@
 //! delivers with another. It sleeps until a socket is ready or a packet is due, to the microsecond: tokio's timer is no
 //! finer than a millisecond, which is the whole of what an emulated delay may be off.
 
+mod front;
 mod port;
 mod summary;
 mod tape;
+#[cfg(feature = "tun")]
+mod tun;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -24,15 +27,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fotaproof_net::{Datagram, Facts, Link, LinkEvent, LinkSpec, Toward};
+#[cfg(feature = "tun")]
+use fotaproof_net::{DatagramId, Point};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 
+use self::front::Front;
 use self::port::{BATCH, Inbox, Outbox};
 use self::tape::Tape;
 use crate::session::facts::Conversations;
 
-pub use summary::{Capture, RuleCount, Summary};
+pub use summary::{Capture, Program, RuleCount, Summary};
+#[cfg(feature = "tun")]
+pub use tun::{INSIDE, SERVER, TunError};
 
 /// Ports toward the server at most; the one idle longest makes room.
 const MAX_PORTS: usize = 1000;
@@ -62,6 +70,9 @@ pub struct RelayOptions {
     pub seed: u64,
     /// A capture to write.
     pub capture: Option<PathBuf>,
+    /// Instead of listening: this program, in a network namespace with a TUN device. The relay ends with it.
+    #[cfg(feature = "tun")]
+    pub tun: Option<Vec<String>>,
 }
 
 /// What a relay tells while it runs.
@@ -92,6 +103,10 @@ pub enum RelayError {
         /// What the system says.
         source: io::Error,
     },
+    /// The TUN device.
+    #[cfg(feature = "tun")]
+    #[error(transparent)]
+    Tun(#[from] TunError),
     /// Waiting for sockets.
     #[error("cannot wait for sockets: {0}")]
     Wait(#[from] io::Error),
@@ -107,7 +122,7 @@ pub fn run(options: &RelayOptions, stop: &AtomicBool, tell: &mut dyn FnMut(Told<
     let mut relay = Relay::open(options)?;
     tell(Told::Listening(relay.address));
     let mut told = Duration::ZERO;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && !relay.program_ended() {
         relay.turn()?;
         let now = relay.now();
         if now.saturating_sub(told) >= TELL {
@@ -121,8 +136,8 @@ pub fn run(options: &RelayOptions, stop: &AtomicBool, tell: &mut dyn FnMut(Told<
 /// A port toward the server.
 struct Port {
     socket: UdpSocket,
-    /// The client as the server's side of the link knows it.
-    outer: SocketAddr,
+    /// The client as the server's side of the link knows it, and what it sends to.
+    outer: (SocketAddr, SocketAddr),
     outbox: Outbox,
     used: Duration,
 }
@@ -134,13 +149,11 @@ struct Relay<'a> {
     link: Link,
     epoll: Epoll,
     ready: Vec<EpollEvent>,
-    listener: UdpSocket,
-    back: Outbox,
-    from_clients: Inbox,
+    front: Front,
     from_server: Inbox,
     /// Slots; a free one is none.
     ports: Vec<Option<Port>>,
-    by_outer: HashMap<SocketAddr, usize>,
+    by_outer: HashMap<(SocketAddr, SocketAddr), usize>,
     /// Ports with something to send.
     dirty: Vec<usize>,
     /// What rules need to know, by client; none when there are no rules.
@@ -150,18 +163,19 @@ struct Relay<'a> {
     forgotten: u64,
     refused: u64,
     unsent: u64,
+    /// The latest datagrams of the program, for what an ICMP message has to quote: sender, receiver, length.
+    #[cfg(feature = "tun")]
+    latest: std::collections::VecDeque<(DatagramId, SocketAddr, SocketAddr, usize)>,
+    /// How the program ended.
+    #[cfg(feature = "tun")]
+    status: Option<std::process::ExitStatus>,
 }
 
 impl<'a> Relay<'a> {
     #[expect(clippy::disallowed_methods, reason = "the relay has the wall's clock")]
     fn open(options: &'a RelayOptions) -> Result<Self, RelayError> {
-        let address = options.listen;
-        let listener = port::open(address, None).map_err(|source| RelayError::Socket { address, source })?;
-        let address = listener.local_addr()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
-        epoll
-            .add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))
-            .map_err(io::Error::from)?;
+        let (front, address) = Front::open(options, &epoll)?;
         let tape = match &options.capture {
             None => None,
             Some(path) => {
@@ -177,7 +191,7 @@ impl<'a> Relay<'a> {
             }
         };
         let mut link = Link::new(options.spec.clone(), options.seed);
-        link.set_packet_bytes(tape.is_some());
+        link.set_packet_bytes(tape.is_some() || front.takes_packets());
         Ok(Self {
             options,
             address,
@@ -185,9 +199,7 @@ impl<'a> Relay<'a> {
             link,
             epoll,
             ready: vec![EpollEvent::empty(); 256],
-            listener,
-            back: Outbox::new(),
-            from_clients: Inbox::new(),
+            front,
             from_server: Inbox::new(),
             ports: Vec::new(),
             by_outer: HashMap::new(),
@@ -198,6 +210,10 @@ impl<'a> Relay<'a> {
             forgotten: 0,
             refused: 0,
             unsent: 0,
+            #[cfg(feature = "tun")]
+            latest: std::collections::VecDeque::new(),
+            #[cfg(feature = "tun")]
+            status: None,
         })
     }
 
@@ -257,26 +273,37 @@ impl<'a> Relay<'a> {
     fn hear_clients(&mut self) -> usize {
         let now = self.now();
         let Self {
-            from_clients,
-            listener,
+            front,
             link,
             conversations,
             options,
+            #[cfg(feature = "tun")]
+            latest,
             ..
         } = self;
-        from_clients.receive(listener, &mut |from, bytes| {
-            let payload = Bytes::copy_from_slice(bytes);
-            let facts = facts(conversations, from, fotaproof_trace::Toward::Peer, bytes);
-            link.send(
-                now,
-                Datagram {
-                    toward: Toward::Peer,
-                    src: from,
-                    dst: options.to,
-                    payload,
-                    facts,
-                },
-            );
+        front.receive(now, options.to, &mut |src, dst, payload, cut| {
+            let facts = facts(conversations, src, fotaproof_trace::Toward::Peer, &payload);
+            #[cfg(feature = "tun")]
+            let length = payload.len();
+            let toward = Toward::Peer;
+            let sent = Datagram {
+                toward,
+                src,
+                dst,
+                payload,
+                facts,
+            };
+            #[cfg_attr(not(feature = "tun"), expect(unused_variables, reason = "only a TUN device can be told of it"))]
+            let id = if cut {
+                link.send_fragmented(now, sent)
+            } else {
+                link.send(now, sent)
+            };
+            #[cfg(feature = "tun")]
+            {
+                latest.truncate(BATCH * TURNS);
+                latest.push_front((id, src, dst, length));
+            }
         })
     }
 
@@ -287,7 +314,6 @@ impl<'a> Relay<'a> {
             ports,
             link,
             conversations,
-            options,
             ..
         } = self;
         let slot = usize::try_from(token).unwrap_or(usize::MAX);
@@ -296,7 +322,7 @@ impl<'a> Relay<'a> {
             return 0;
         };
         port.used = now;
-        let outer = port.outer;
+        let (outer, inner) = port.outer;
         from_server.receive(&port.socket, &mut |_, bytes| {
             let payload = Bytes::copy_from_slice(bytes);
             let facts = facts(conversations, outer, fotaproof_trace::Toward::Iut, bytes);
@@ -304,7 +330,7 @@ impl<'a> Relay<'a> {
                 now,
                 Datagram {
                     toward: Toward::Iut,
-                    src: options.to,
+                    src: inner,
                     dst: outer,
                     payload,
                     facts,
@@ -329,10 +355,11 @@ impl<'a> Relay<'a> {
                 LinkEvent::Delivered {
                     toward: Toward::Peer,
                     src,
+                    dst,
                     payload,
                     ..
                 } => {
-                    let Some(slot) = self.port_of(src, now) else {
+                    let Some(slot) = self.port_of((src, dst), now) else {
                         self.unsent += 1;
                         continue;
                     };
@@ -346,17 +373,36 @@ impl<'a> Relay<'a> {
                         self.dirty.push(slot);
                     }
                 }
-                LinkEvent::Delivered { dst, payload, .. } => {
-                    self.back.put(Some(dst), payload);
-                    if self.back.is_full() {
-                        self.back.flush(&self.listener);
+                LinkEvent::Delivered { dst, payload, .. } => self.front.send(dst, payload),
+                #[cfg(feature = "tun")]
+                LinkEvent::Refused {
+                    to_sender: Point::Iut,
+                    datagram,
+                    mtu,
+                    ..
+                } => {
+                    self.refused += 1;
+                    let sent = self.latest.iter().find(|(id, ..)| *id == datagram);
+                    if let (Front::Tun(tun), Some((_, src, dst, length))) = (&mut self.front, sent) {
+                        tun.too_large(*src, *dst, *length, mtu);
                     }
                 }
                 LinkEvent::Refused { .. } => self.refused += 1,
+                #[cfg(feature = "tun")]
+                LinkEvent::Packet {
+                    point: Point::Iut,
+                    toward: Toward::Iut,
+                    bytes,
+                    ..
+                } => {
+                    if let Front::Tun(tun) = &mut self.front {
+                        tun.send(&bytes);
+                    }
+                }
                 LinkEvent::Packet { .. } | LinkEvent::Fate { .. } => {}
             }
         }
-        self.back.flush(&self.listener);
+        self.front.flush();
         for slot in self.dirty.drain(..) {
             if let Some(Some(port)) = self.ports.get_mut(slot) {
                 port.outbox.flush(&port.socket);
@@ -366,7 +412,7 @@ impl<'a> Relay<'a> {
     }
 
     /// The port of a client, opened if it has none. None: the system has none to give.
-    fn port_of(&mut self, outer: SocketAddr, now: Duration) -> Option<usize> {
+    fn port_of(&mut self, outer: (SocketAddr, SocketAddr), now: Duration) -> Option<usize> {
         if let Some(slot) = self.by_outer.get(&outer).copied() {
             if let Some(Some(port)) = self.ports.get_mut(slot) {
                 port.used = now;
@@ -382,13 +428,14 @@ impl<'a> Relay<'a> {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let open = || port::open(SocketAddr::new(any, 0), Some(self.options.to));
+        let to = self.front.real(outer.1);
+        let open = || port::open(SocketAddr::new(any, 0), Some(to));
         let socket = match open() {
             Ok(socket) => socket,
             Err(_) if !self.by_outer.is_empty() => {
                 // out of descriptors, most likely
                 self.forget_oldest();
-                port::open(SocketAddr::new(any, 0), Some(self.options.to)).ok()?
+                port::open(SocketAddr::new(any, 0), Some(to)).ok()?
             }
             Err(_) => return None,
         };
@@ -427,6 +474,35 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Whether there is a program and it has ended.
+    #[cfg(feature = "tun")]
+    fn program_ended(&mut self) -> bool {
+        if let Front::Tun(tun) = &mut self.front {
+            self.status = self.status.or_else(|| tun.ended());
+        }
+        self.status.is_some()
+    }
+
+    #[cfg(not(feature = "tun"))]
+    const fn program_ended(&mut self) -> bool {
+        false
+    }
+
+    /// How the program ended, and what of its packets went nowhere.
+    #[cfg(feature = "tun")]
+    fn program(&self) -> Option<Program> {
+        let Front::Tun(tun) = &self.front else { return None };
+        Some(Program {
+            code: self.status.and_then(|status| status.code()),
+            strange: tun.strange,
+        })
+    }
+
+    #[cfg(not(feature = "tun"))]
+    const fn program(&self) -> Option<Program> {
+        None
+    }
+
     fn summary(&self) -> Summary {
         let ports: u64 = self.ports.iter().flatten().map(|port| port.outbox.unsent).sum();
         Summary {
@@ -447,8 +523,9 @@ impl<'a> Relay<'a> {
                 .map(|(name, acted)| RuleCount { name, acted })
                 .collect(),
             refused: self.refused,
-            unsent: self.unsent + self.back.unsent + ports,
+            unsent: self.unsent + self.front.unsent() + ports,
             in_flight: self.link.in_flight() as u64,
+            program: self.program(),
             capture: self.tape.as_ref().map(|tape| Capture {
                 file: tape.path().display().to_string(),
                 packets: tape.packets,
@@ -458,6 +535,11 @@ impl<'a> Relay<'a> {
 
     fn finish(mut self) -> Result<Summary, RelayError> {
         self.deliver()?;
+        #[cfg(feature = "tun")]
+        if let Front::Tun(tun) = &mut self.front {
+            tun.end();
+            self.program_ended();
+        }
         let summary = self.summary();
         if let Some(tape) = self.tape.take() {
             let path = tape.path().to_path_buf();
@@ -481,7 +563,7 @@ fn facts(
         // only which request a response answers is lost, and only for those under way
         all.clear();
     }
-    all.entry(client).or_default().facts(toward, payload)
+    all.entry(client).or_default().facts(client, toward, payload)
 }
 
 #[cfg(test)]

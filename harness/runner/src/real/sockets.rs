@@ -84,6 +84,7 @@ impl HarnessSockets {
                 other_port,
                 stranger,
                 repositories: named,
+                devices: BTreeMap::new(),
             },
             turn: 0,
             buffer: vec![0; BUFFER],

@@ -38,6 +38,9 @@ impl Session {
         if self.lost_iut() {
             return true;
         }
+        if self.is_tester() && !self.tester.started {
+            return false;
+        }
         let Some(running) = self.script.running.take() else {
             return self.next_step();
         };
@@ -118,10 +121,14 @@ impl Session {
         let mut running = Running::new(index, given, Arc::new(step.value.clone()), step.pos.line, text, began);
         running.anchor = self.script.anchor;
         running.sent_before = self.world.sent.len();
-        let reads_before = step
+        let asks = step
             .expect
             .as_ref()
             .is_some_and(|e| super::judge::asks_unchanged(&e.value));
+        if asks && self.is_tester() {
+            running.before = self.device_before(&running);
+        }
+        let reads_before = asks && !self.is_tester();
         let reads_version = self.facts.old_version.is_none()
             && !self.facts.registrations.is_empty()
             && setup::asks_for_old_version(&case);
@@ -309,6 +316,20 @@ impl Session {
                 }
                 now >= until
             }
+            Act::Adapter { id } => match self.tester.replies.remove(id) {
+                Some(answer) => {
+                    running.answer = Some(answer);
+                    true
+                }
+                None => false,
+            },
+            Act::DeviceRequest { tag } => match self.tester.answers.remove(tag) {
+                Some(answer) => {
+                    running.answer = Some(answer);
+                    true
+                }
+                None => false,
+            },
             Act::IutState { up, until } => {
                 if self.facts.iut_running == *up {
                     running.awaited = true;
@@ -328,7 +349,11 @@ impl Session {
         let since = running.anchor;
         let more = |all: usize, before: usize| if new { all > before } else { all > 0 };
         match what {
-            Await::Registration => more(self.facts.registrations.len(), since.registrations),
+            Await::Registration if self.is_tester() && !new => self.all_registered(),
+            Await::Registration => more(
+                self.facts.registrations.len() + self.tester.registered,
+                since.registrations,
+            ),
             Await::Update => more(self.facts.updates.len(), since.updates),
             Await::Deregistration => more(self.facts.deregistrations.len(), since.deregistrations),
             Await::Get => more(self.facts.gets.len(), since.gets),
@@ -367,7 +392,9 @@ impl Session {
             self.conclude(Verdict::Inconclusive, &why);
             return false;
         }
-        if running.step.expect.is_some() || running.step.background == Some(true) {
+        // that an update can be begun at all is a means in any case
+        let begins = running.step.update.is_some() || running.step.update_control.is_some();
+        if (running.step.expect.is_some() && !begins) || running.step.background == Some(true) {
             return true;
         }
         match &running.answer {
@@ -462,6 +489,10 @@ impl Session {
     pub(super) fn begin_closing(&mut self) {
         self.script.poll = None;
         self.script.running = None;
+        if self.is_tester() {
+            self.begin_closing_tester();
+            return;
+        }
         let wanted = self.config.case.liveness.unwrap_or(true)
             && !self.script.stopped
             && self.facts.iut_running
@@ -477,6 +508,7 @@ impl Session {
     fn close(&mut self) -> bool {
         match self.script.closing {
             Closing::No => false,
+            Closing::Update { .. } => self.close_tester(),
             Closing::Done => {
                 self.finish();
                 true

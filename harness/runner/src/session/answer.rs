@@ -107,6 +107,15 @@ impl Answer {
         }
     }
 
+    /// What someone else tells of an answer: the adapter of a server, or a device.
+    pub(crate) fn told_by(at: Duration, back: Back, values: Vec<(LwPath, Value)>, text: Option<&str>) -> Self {
+        Self {
+            values,
+            payload: text.map(|text| text.as_bytes().to_vec()).unwrap_or_default(),
+            ..Self::new(at, back)
+        }
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         matches!(self.back, Back::Code(code) if code.0 >> 5 == 2)
     }

@@ -19,6 +19,11 @@ impl Session {
     pub(super) fn begin(&mut self, running: &mut Running) -> Result<Act, Unable> {
         let step = running.step.clone();
         let now = self.now;
+        if self.is_tester()
+            && let Some(act) = self.begin_tester(&step)?
+        {
+            return Ok(act);
+        }
         if let Some(what) = &step.await_ {
             let within = step
                 .within
@@ -189,7 +194,8 @@ impl Session {
                     self.world.link.set_direction(toward, direction);
                 }
             }
-            let rules = network::rules(change.rules.as_deref().unwrap_or_default(), now).map_err(|e| e.to_string())?;
+            let role = self.config.case.role.value;
+            let rules = network::rules(change.rules.as_deref().unwrap_or_default(), now, role).map_err(|e| e.to_string())?;
             for rule in rules {
                 self.script.guards.push(self.world.link.add_rule(rule));
             }
@@ -259,7 +265,7 @@ impl Session {
     }
 
     fn begin_request(&mut self, sender: std::net::SocketAddr, mut spec: RequestSpec) -> Result<Act, Unable> {
-        if sender == self.config.addresses.server {
+        if sender == self.config.addresses.server && !self.is_tester() {
             return Ok(Act::op(self.world.server.request(self.now, spec)));
         }
         let to = self

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fotaproof_adapter as adapter;
 use fotaproof_cases::ast::Case;
 use fotaproof_cases::claims::Claims;
 use fotaproof_net::{LinkSpec, RecordedFate};
@@ -33,6 +34,45 @@ pub struct Addresses {
     pub stranger: SocketAddr,
     /// Repositories with an address of their own.
     pub repositories: BTreeMap<String, SocketAddr>,
+    /// Hosts of the devices that the harness plays, by name; not empty exactly where the IUT is a server.
+    pub devices: BTreeMap<String, IpAddr>,
+}
+
+/// What a session with a server under test needs to know of its adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TesterConfig {
+    /// Name of the instance that the case has for itself.
+    pub instance: String,
+    /// Where the instance is asked to listen.
+    pub listen: adapter::Listen,
+    /// Timings that it is asked to use.
+    pub timings: Option<adapter::Timings>,
+    /// A folder of its own.
+    pub folder: Option<String>,
+    /// What the adapter is told as the file of a package; a package that is not named here goes by its own name.
+    pub files: BTreeMap<String, String>,
+    /// Operations that the adapter can do; empty when its hello is among the messages that the session will be given.
+    pub capabilities: Vec<String>,
+    /// How long a reply may take, in the time of the case.
+    pub patience: Duration,
+}
+
+impl Default for TesterConfig {
+    fn default() -> Self {
+        Self {
+            instance: "case".to_owned(),
+            listen: adapter::Listen {
+                host: "127.0.0.1".to_owned(),
+                port: 0,
+                secure_port: None,
+            },
+            timings: None,
+            folder: None,
+            files: BTreeMap::new(),
+            capabilities: Vec::new(),
+            patience: Duration::from_secs(300),
+        }
+    }
 }
 
 /// What the network of a run does to cases that did not ask for it.
@@ -92,6 +132,8 @@ pub struct SessionConfig {
     pub record_fates: bool,
     /// The fates of an earlier run, applied again instead of what the link would do.
     pub replay: Option<Arc<Vec<RecordedFate>>>,
+    /// The adapter, where the IUT is a server.
+    pub tester: TesterConfig,
 }
 
 /// What a driver tells a session.
@@ -110,8 +152,30 @@ pub enum Input {
     Iut(IutReport),
     /// The SHA-256 of the image that the IUT holds, in hexadecimal, if it holds one.
     ImageDigest(Option<String>),
+    /// Something came of the adapter of a server under test.
+    Adapter(AdapterInput),
     /// The run is being interrupted; the session ends at once.
     Interrupt,
+}
+
+/// What comes of an adapter.
+#[derive(Clone, Debug)]
+pub enum AdapterInput {
+    /// It says something. A driver whose adapter serves several cases gives each case the replies to its own requests and the events of
+    /// its own instance.
+    Message(adapter::Message),
+    /// It breaks the protocol, so that nothing it says can be relied on.
+    Broken {
+        /// How.
+        reason: String,
+        /// The line.
+        line: String,
+    },
+    /// It ended.
+    Died {
+        /// How, in words.
+        status: String,
+    },
 }
 
 /// What happened to the IUT.
@@ -165,6 +229,10 @@ pub enum Output {
     Iut(IutCommand),
     /// Tell the digest of the image that the IUT holds.
     AskImageDigest,
+    /// Ask this of the adapter. The ids are those of this session alone, from 1 on; a driver whose adapter serves several sessions gives
+    /// them others. Times are those of the case: a driver with a scaled clock converts them. The last request before
+    /// [`Done`](Self::Done) is `stop`, whose reply nobody awaits.
+    Adapter(adapter::Request),
     /// The case is over.
     Done(Box<Outcome>),
 }

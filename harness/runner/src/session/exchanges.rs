@@ -21,6 +21,7 @@ const LAST_INTERVAL: Duration = Duration::from_secs(48);
 /// A confirmable message that was not acknowledged yet.
 #[derive(Debug, Default)]
 struct Exchange {
+    token: Vec<u8>,
     transmissions: u32,
     delivered: u32,
     acknowledged: u32,
@@ -57,9 +58,19 @@ impl Exchanges {
             let Some(exchange) = self.open.get_mut(&key) else {
                 return;
             };
+            // A response under another token answers nothing that was asked, whether it arrives or not.
+            if view.code().is_response() && view.token() != exchange.token {
+                return;
+            }
             exchange.acknowledged += 1;
         } else {
             let exchange = self.open.entry(key).or_default();
+            if exchange.token != view.token() {
+                *exchange = Exchange {
+                    token: view.token().to_vec(),
+                    ..Exchange::default()
+                };
+            }
             exchange.transmissions += 1;
             exchange.last = now;
         }
@@ -114,8 +125,10 @@ impl Exchanges {
 mod tests {
     use super::*;
 
-    const CON: &[u8] = &[0x40, 1, 0, 7];
-    const ACK: &[u8] = &[0x60, 69, 0, 7];
+    const CON: &[u8] = &[0x41, 1, 0, 7, 0xaa];
+    const ACK: &[u8] = &[0x61, 69, 0, 7, 0xaa];
+    /// Under the same message id, but no answer: 5.00 without the token.
+    const STRAY: &[u8] = &[0x60, 160, 0, 7];
 
     fn ends() -> (SocketAddr, SocketAddr) {
         (([192, 0, 2, 1], 5683).into(), ([192, 0, 2, 2], 5683).into())
@@ -166,6 +179,20 @@ mod tests {
         exchanges.sent(Duration::from_secs(9), DatagramId(20), b, a, ACK);
         exchanges.delivered(DatagramId(20));
         assert!(exchanges.broken_by_chance(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_second_reply_that_arrives_saves_nothing() {
+        let (a, b) = ends();
+        let stray = |mut exchanges: Exchanges| {
+            exchanges.sent(Duration::from_secs(9), DatagramId(20), b, a, STRAY);
+            exchanges.delivered(DatagramId(20));
+            exchanges
+        };
+        let lost = stray(exchange(5, 5, true));
+        assert!(lost.broken_by_chance(Duration::ZERO).is_some(), "the answers were lost");
+        let unanswered = stray(exchange(1, 0, true));
+        assert!(unanswered.broken_by_chance(Duration::ZERO).is_none(), "it is no answer");
     }
 
     #[test]

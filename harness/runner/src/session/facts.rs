@@ -1,6 +1,7 @@
 //! What rules may know of a CoAP datagram, the request that it answers included.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +9,12 @@ use fotaproof_net as net;
 use fotaproof_trace::Toward;
 use fotaproof_wire::coap::{BlockValue, MessageView, Type};
 
-/// Which request a response answers, for rules by path or block. One for each pair of ends.
+/// Which request a response answers, for rules by path or block. The peer is the end of the harness.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
-    by_id: HashMap<(bool, u16), Arc<Asked>>,
-    by_token: HashMap<(bool, Bytes), Arc<Asked>>,
-    order: VecDeque<(bool, u16, Bytes)>,
+    by_id: HashMap<(SocketAddr, bool, u16), Arc<Asked>>,
+    by_token: HashMap<(SocketAddr, bool, Bytes), Arc<Asked>>,
+    order: VecDeque<(SocketAddr, bool, u16, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -28,30 +29,31 @@ impl Conversations {
     /// Requests remembered; a response comes long before so many others.
     const KEPT: usize = 512;
 
-    fn asked(&mut self, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
+    fn asked(&mut self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
         let asked = Arc::new(asked);
         if self.order.len() >= Self::KEPT
-            && let Some((by, id, token)) = self.order.pop_front()
+            && let Some((from, by, id, token)) = self.order.pop_front()
         {
-            self.by_id.remove(&(by, id));
-            self.by_token.remove(&(by, token));
+            self.by_id.remove(&(from, by, id));
+            self.by_token.remove(&(from, by, token));
         }
-        self.order.push_back((by_iut, view.message_id(), asked.token.clone()));
-        self.by_id.insert((by_iut, view.message_id()), asked.clone());
-        self.by_token.insert((by_iut, asked.token.clone()), asked);
+        self.order
+            .push_back((peer, by_iut, view.message_id(), asked.token.clone()));
+        self.by_id.insert((peer, by_iut, view.message_id()), asked.clone());
+        self.by_token.insert((peer, by_iut, asked.token.clone()), asked);
     }
 
-    fn answered(&self, by_iut: bool, view: &MessageView<'_>, token: &Bytes) -> Option<&Asked> {
+    fn answered(&self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, token: &Bytes) -> Option<&Asked> {
         if !matches!(view.kind(), Type::Ack | Type::Rst) {
-            return self.by_token.get(&(by_iut, token.clone())).map(AsRef::as_ref);
+            return self.by_token.get(&(peer, by_iut, token.clone())).map(AsRef::as_ref);
         }
         // a second reply without the token answers nothing
-        let asked = self.by_id.get(&(by_iut, view.message_id()))?;
+        let asked = self.by_id.get(&(peer, by_iut, view.message_id()))?;
         (!view.code().is_response() || asked.token == *token).then_some(asked.as_ref())
     }
 
     /// The facts of a datagram that enters the link; a request is remembered for its responses.
-    pub(crate) fn facts(&mut self, toward: Toward, payload: &[u8]) -> net::Facts {
+    pub(crate) fn facts(&mut self, peer: SocketAddr, toward: Toward, payload: &[u8]) -> net::Facts {
         let Ok(view) = MessageView::parse(payload) else {
             return net::Facts::default();
         };
@@ -64,6 +66,7 @@ impl Conversations {
         if code.is_request() {
             path = Some(view.uri_path());
             self.asked(
+                peer,
                 by_iut,
                 &view,
                 Asked {
@@ -73,7 +76,7 @@ impl Conversations {
                     block2,
                 },
             );
-        } else if let Some(asked) = self.answered(!by_iut, &view, &token) {
+        } else if let Some(asked) = self.answered(peer, !by_iut, &view, &token) {
             path.clone_from(&asked.path);
             block1 = block1.or(asked.block1);
             block2 = block2.or(asked.block2);
@@ -96,12 +99,12 @@ impl Conversations {
     }
 
     /// The path of the request that a datagram is or answers.
-    pub(crate) fn path_of(&self, by_iut: bool, payload: &[u8]) -> Option<String> {
+    pub(crate) fn path_of(&self, peer: SocketAddr, by_iut: bool, payload: &[u8]) -> Option<String> {
         let view = MessageView::parse(payload).ok()?;
         if view.code().is_request() {
             return Some(view.uri_path());
         }
-        self.answered(!by_iut, &view, &Bytes::copy_from_slice(view.token()))?
+        self.answered(peer, !by_iut, &view, &Bytes::copy_from_slice(view.token()))?
             .path
             .clone()
     }
@@ -122,10 +125,12 @@ mod tests {
     /// GET /5, message 7, token aa, by the server.
     const GET: &[u8] = &[0x41, 1, 0, 7, 0xaa, 0xb1, b'5'];
 
+    const PEER: ([u8; 4], u16) = ([192, 0, 2, 1], 5683);
+
     fn path_of(answer: &[u8]) -> Option<String> {
         let mut conversations = Conversations::default();
-        conversations.facts(Toward::Iut, GET);
-        conversations.path_of(true, answer)
+        conversations.facts(PEER.into(), Toward::Iut, GET);
+        conversations.path_of(PEER.into(), true, answer)
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Firmware {
         self.history.len()
     }
 
+    /// The first sample that was taken at this time or later.
+    pub(crate) fn index_at(&self, at: Duration) -> usize {
+        self.history.partition_point(|sample| sample.at < at)
+    }
+
     pub(crate) fn since(&self, index: usize) -> &[Sampled] {
         self.history.get(index..).unwrap_or(&[])
     }

@@ -59,6 +59,10 @@ pub(super) enum Act {
     Await { what: Await, until: Duration },
     AwaitMessage { until: Duration },
     IutState { up: bool, until: Duration },
+    /// The adapter was asked.
+    Adapter { id: u64 },
+    /// A device sent a request.
+    DeviceRequest { tag: u32 },
 }
 
 impl Act {
@@ -277,7 +281,7 @@ impl Running {
                 | Act::IutState { until, .. } => Some(*until),
                 // looked at again soon after an answer was heard
                 Act::Listen { until } => Some((*until).min(now + Duration::from_millis(250))),
-                Act::Ops { .. } => None,
+                Act::Ops { .. } | Act::Adapter { .. } | Act::DeviceRequest { .. } => None,
             },
             Phase::Judge(judging) => judging.deadline(now),
         }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use fotaproof_cases::ast::{Intervals, MessageExpect, MessageMatch, Party, ValueMatch};
@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) again: bool,
     /// An acknowledgement or reset of its message id had reached the IUT, its sender.
     pub(crate) acknowledged: bool,
+    /// The IUT has heard the receiver from another address since.
+    pub(crate) old_address: bool,
 }
 
 /// All messages of a case, when the case asks for any.
@@ -37,6 +39,8 @@ pub(crate) struct MessageLog {
     keys: HashMap<(SocketAddr, SocketAddr, u8, u16), ()>,
     /// Message ids of the IUT that were acknowledged: by IUT address, other address, id.
     acknowledged: HashSet<(SocketAddr, SocketAddr, u16)>,
+    /// Where each host last sent from, as the IUT heard it.
+    heard: HashMap<IpAddr, SocketAddr>,
     /// The case asks, so that messages are kept.
     pub(crate) wanted: bool,
 }
@@ -50,8 +54,12 @@ impl MessageLog {
             let key = (seen.src, seen.dst, view.kind() as u8, view.message_id());
             seen.again = self.keys.insert(key, ()).is_some();
             if seen.by_iut {
+                seen.old_address = self.heard.get(&seen.dst.ip()).is_some_and(|last| *last != seen.dst);
                 seen.acknowledged = self.acknowledged.contains(&(seen.src, seen.dst, view.message_id()));
-            } else if matches!(view.kind(), Type::Ack | Type::Rst) {
+            } else {
+                self.heard.insert(seen.src.ip(), seen.src);
+            }
+            if !seen.by_iut && matches!(view.kind(), Type::Ack | Type::Rst) {
                 self.acknowledged.insert((seen.dst, seen.src, view.message_id()));
             }
         }
@@ -60,6 +68,14 @@ impl MessageLog {
 
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// The ETag of the last message that the IUT sent with one.
+    pub(crate) fn last_etag(&self) -> Option<Vec<u8>> {
+        self.all.iter().rev().filter(|seen| seen.by_iut).find_map(|seen| {
+            let view = MessageView::parse(&seen.payload).ok()?;
+            view.etag().map(<[u8]>::to_vec)
+        })
     }
 
     /// The messages from `since` on that match.
@@ -81,14 +97,21 @@ impl MessageLog {
 fn address_of(party: &Party, parties: &Addresses) -> Option<SocketAddr> {
     match party {
         Party::Iut => None,
+        // the server is the IUT where the harness plays devices
+        Party::Server if !parties.devices.is_empty() => None,
         Party::Server => Some(parties.server),
         Party::Stranger => Some(parties.stranger),
         Party::OtherPort => Some(parties.other_port),
+        Party::Device(_) => None,
         Party::Repository(name) => Some(*parties.repositories.get(name).unwrap_or(&parties.server)),
     }
 }
 
 fn party_matches(party: &Party, by_iut: bool, address: SocketAddr, parties: &Addresses) -> bool {
+    if let Party::Device(name) = party {
+        // its port changes, its host does not
+        return !by_iut && parties.devices.get(name).is_some_and(|host| *host == address.ip());
+    }
     match address_of(party, parties) {
         None => by_iut,
         Some(want) => !by_iut && want == address,
@@ -108,6 +131,7 @@ pub(crate) fn matches(seen: &Seen, select: &MessageMatch, parties: &Addresses) -
     }
     if select.again.is_some_and(|again| again != seen.again)
         || select.acknowledged.is_some_and(|want| want != seen.acknowledged)
+        || select.old_address.is_some_and(|want| want != seen.old_address)
         || !number(select.packet_size.as_ref(), Some(u64::from(seen.largest)))
         || !number(select.fragments.as_ref(), Some(u64::from(seen.packets)))
     {
@@ -198,7 +222,10 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
     if !block(select.block1, block1) || !block(select.block2, block2) {
         return false;
     }
-    if !number(select.block1_num.as_ref(), block1.map(|b| u64::from(b.num))) {
+    if !number(select.block1_num.as_ref(), block1.map(|b| u64::from(b.num)))
+        || !number(select.block1_size.as_ref(), block1.map(|b| b.szx.size() as u64))
+        || !number(select.payload_length.as_ref(), Some(view.payload().len() as u64))
+    {
         return false;
     }
     let num2 = match block2 {
@@ -213,6 +240,9 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
     }
     if select.observe.is_some_and(|want| want != view.observe().is_some())
         || select.etag.is_some_and(|want| want != view.etag().is_some())
+        || select
+            .location
+            .is_some_and(|want| want != view.options_of(option::LOCATION_PATH).next().is_some())
         || select.format.is_some_and(|want| view.content_format() != Some(want.0))
         || select.token.as_ref().is_some_and(|want| want.0 != view.token())
     {
@@ -290,6 +320,7 @@ pub(crate) fn judge(
     let asks_more = ask.identical.is_some()
         || ask.same_message_id.is_some()
         || ask.same_token.is_some()
+        || ask.same_etag.is_some()
         || ask.each.is_some()
         || ask.intervals.is_some()
         || ask.sizes_never_grow.is_some()
@@ -340,6 +371,20 @@ pub(crate) fn judge(
             .find(|s| view_of(s).map(|v| v.1) != view_of(all[0]).map(|v| v.1))
     {
         return broken(format!("{what}: all with one token"), told(odd), false);
+    }
+    if ask.same_etag == Some(true) {
+        let etag_of = |seen: &Seen| {
+            MessageView::parse(&seen.payload)
+                .ok()
+                .and_then(|view| view.etag().map(<[u8]>::to_vec))
+        };
+        let first = all.first().and_then(|seen| etag_of(seen));
+        if let Some(odd) = all
+            .iter()
+            .find(|seen| first.is_none() || etag_of(seen) != first)
+        {
+            return broken(format!("{what}: all with one ETag"), told(odd), false);
+        }
     }
     if let Some(each) = &ask.each {
         let mut each = each.clone();
@@ -473,6 +518,7 @@ pub(crate) fn words(select: &MessageMatch) -> String {
     }
     for (name, want) in [
         ("Block1 NUM", &select.block1_num),
+        ("Block1 size", &select.block1_size),
         ("Block2 NUM", &select.block2_num),
         ("Block2 size", &select.block2_size),
         ("IP packet size", &select.packet_size),

@@ -8,7 +8,7 @@ mod actions;
 mod answer;
 mod begin;
 mod config;
-mod exchanges;
+pub(crate) mod exchanges;
 pub(crate) mod facts;
 mod firmware;
 mod goals;
@@ -18,11 +18,13 @@ mod messages;
 pub mod network;
 pub(crate) mod setup;
 mod stimuli;
+pub(crate) mod tester;
 pub(crate) mod world;
 
 pub use answer::sha256 as sha256_hex;
 pub use config::{
-    Addresses, Input, IutCommand, IutReport, Measurement, Outcome, Output, PackageImage, SessionConfig, Trouble,
+    AdapterInput, Addresses, Input, IutCommand, IutReport, Measurement, Outcome, Output, PackageImage, SessionConfig,
+    TesterConfig, Trouble,
 };
 
 use core::time::Duration;
@@ -60,6 +62,8 @@ pub struct Session {
     checks: Checks,
     facts: Facts,
     script: Script,
+    /// What is only for a server under test.
+    tester: tester::Tester,
     out: VecDeque<Output>,
     event_no: u64,
     outcome: Option<Outcome>,
@@ -174,6 +178,8 @@ struct Polling {
 struct Never {
     states: Vec<u8>,
     object: u16,
+    /// The device of the harness that is meant, where the IUT is a server.
+    device: Option<String>,
     grade: Grade,
     step: usize,
     line: u32,
@@ -190,6 +196,12 @@ enum Closing {
     Liveness {
         op: OpId,
         tries: u32,
+    },
+    /// A server must still answer the Update of a device.
+    Update {
+        device: String,
+        until: Duration,
+        heard: usize,
     },
     Done,
 }
@@ -211,13 +223,20 @@ impl Session {
         }
         match input {
             Input::Datagram { from, to, bytes } => {
-                if self.world.link.spec().nat.is_none() || self.facts.iut_address.is_none() {
+                let moves = self.world.link.spec().nat.is_none() && !self.is_tester();
+                if moves || self.facts.iut_address.is_none() {
                     self.facts.iut_address = Some(from);
                 }
                 self.world.take_from_iut(self.now, from, to, bytes);
             }
             Input::Iut(report) => self.iut_report(report),
             Input::ImageDigest(digest) => self.facts.image_digest = Some(digest),
+            Input::Adapter(input) => {
+                self.adapter_input(input);
+                if self.ended {
+                    return;
+                }
+            }
             Input::Interrupt => {
                 self.conclude(Verdict::Error, "the run was interrupted");
                 self.finish();
@@ -253,7 +272,12 @@ impl Session {
             .as_ref()
             .and_then(|running| running.deadline(self.now));
         let poll = self.script.poll.as_ref().map(|poll| poll.next);
-        [self.world.poll_deadline(), script, poll, Some(limit)]
+        let closing = match &self.script.closing {
+            Closing::Update { until, .. } => Some(*until),
+            _ => None,
+        };
+        let tester = self.tester_deadline();
+        [self.world.poll_deadline(), script, poll, tester, closing, Some(limit)]
             .into_iter()
             .flatten()
             .min()
@@ -283,6 +307,13 @@ impl Session {
                 if self.ended {
                     return;
                 }
+            }
+            if self.is_tester() {
+                busy |= self.overdue();
+                if self.ended {
+                    return;
+                }
+                busy |= self.drive_updates();
             }
             busy |= self.background_poll();
             busy |= self.advance();
@@ -339,9 +370,14 @@ impl Session {
                         payload: datagram.payload.clone(),
                         packets: datagram.packets,
                         largest: datagram.largest,
-                        path: self.world.path_of(by_iut, &datagram.payload),
+                        path: self.world.path_of(
+                            if by_iut { datagram.dst } else { datagram.src },
+                            by_iut,
+                            &datagram.payload,
+                        ),
                         again: false,
                         acknowledged: false,
+                        old_address: false,
                     });
                 }
                 self.emit(kind);
@@ -351,6 +387,10 @@ impl Session {
             Turn::Party(PartyEvent::Server(event)) => self.server_event(event, false),
             Turn::Party(PartyEvent::Other(event)) => self.server_event(event, true),
             Turn::Party(PartyEvent::Repository(name, event)) => self.repository_event(name, event),
+            Turn::Party(PartyEvent::Device(name)) => self.device_turn(&name),
+            Turn::Party(PartyEvent::DeviceLog(name, line)) => self.emit(EventKind::Note {
+                text: format!("device {name}: {line}"),
+            }),
         }
     }
 
@@ -358,13 +398,17 @@ impl Session {
         let kind = EventKind::CaseStarted {
             case: self.config.id.clone(),
             seed: self.config.seed,
-            role: "client".to_owned(),
+            role: self.config.case.role.value.word().to_owned(),
             iut: self.config.iut.clone(),
             network: self.config.network.clone(),
             harness: env!("CARGO_PKG_VERSION").to_owned(),
             journal: fotaproof_trace::JOURNAL_FORMAT,
         };
         self.emit(kind);
+        if self.is_tester() {
+            self.start_server();
+            return;
+        }
         let starts = self.config.case.iut.as_ref().and_then(|iut| iut.start).unwrap_or(true);
         if starts && self.config.controls_iut {
             self.out.push_back(Output::Iut(IutCommand::Start));
@@ -622,7 +666,7 @@ impl Session {
                 by,
             });
             if let Some(state) = state {
-                self.judge_never(object, state);
+                self.judge_never(object, state, None);
             }
         }
     }
@@ -653,7 +697,7 @@ impl Session {
         Anchor {
             at: self.now,
             log: self.facts.log.len(),
-            registrations: self.facts.registrations.len(),
+            registrations: self.facts.registrations.len() + self.tester.registered,
             notifications: self.facts.notifications.len(),
             updates: self.facts.updates.len(),
             deregistrations: self.facts.deregistrations.len(),
@@ -678,6 +722,7 @@ impl Session {
         if self.script.verdict == Verdict::None {
             self.script.verdict = Verdict::Pass;
         }
+        self.stop_server();
         self.ended = true;
         let outcome = Outcome {
             verdict: self.script.verdict,
@@ -689,7 +734,7 @@ impl Session {
             measurements: core::mem::take(&mut self.script.measurements),
             duration: self.now,
             held: self.script.held,
-            never_registered: self.facts.registrations.is_empty(),
+            never_registered: self.facts.registrations.is_empty() && self.tester.registered == 0,
             fates: self
                 .world
                 .recorder

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use fotaproof_cases::ast::{
-    BlockSelect, CodeMatch, Direction, Impairments, MessageType, Network, Oversize, Rule, Select, Window,
+    BlockSelect, CodeMatch, Direction, Impairments, MessageType, Network, Oversize, Role, Rule, Select, Window,
 };
 use fotaproof_net as net;
 
@@ -33,11 +33,37 @@ pub enum NetworkError {
 
 /// Applies the network of a file over a base.
 pub fn link_spec(network: &Network, base: &net::LinkSpec) -> Result<net::LinkSpec, NetworkError> {
+    link_spec_for(network, base, Role::Client)
+}
+
+/// A link for an IUT of a role: where the IUT is the server, what a profile or a network file says of the way toward the IUT holds for the
+/// way toward the devices.
+#[must_use]
+pub fn for_role(spec: &net::LinkSpec, role: Role) -> net::LinkSpec {
+    let mut spec = spec.clone();
+    if role == Role::Server {
+        core::mem::swap(&mut spec.toward_iut, &mut spec.toward_server);
+        core::mem::swap(&mut spec.mtu_toward_iut, &mut spec.mtu_toward_server);
+        spec.nat = None;
+        for rule in &mut spec.rules {
+            rule.select.toward = rule.select.toward.map(|toward| match toward {
+                net::Toward::Iut => net::Toward::Peer,
+                net::Toward::Peer => net::Toward::Iut,
+            });
+        }
+    }
+    spec
+}
+
+/// Applies the network of a case over a base, which is that of [`for_role`] already.
+///
+/// # Errors
+/// When there is no such profile, or the link makes no sense.
+pub fn link_spec_for(network: &Network, base: &net::LinkSpec, role: Role) -> Result<net::LinkSpec, NetworkError> {
     let mut spec = match &network.profile {
         Some(name) => {
-            net::profile(name)
-                .ok_or_else(|| NetworkError::UnknownProfile(name.clone()))?
-                .spec
+            let profile = net::profile(name).ok_or_else(|| NetworkError::UnknownProfile(name.clone()))?;
+            for_role(&profile.spec, role)
         }
         None => base.clone(),
     };
@@ -60,7 +86,16 @@ pub fn link_spec(network: &Network, base: &net::LinkSpec) -> Result<net::LinkSpe
         impair(&mut spec.toward_iut, one);
     }
     if let Some(one) = &network.toward_server {
-        impair(&mut spec.toward_server, one);
+        match role {
+            Role::Client => impair(&mut spec.toward_server, one),
+            Role::Server => impair(&mut spec.toward_iut, one),
+        }
+    }
+    if let Some(one) = &network.toward_device {
+        match role {
+            Role::Client => impair(&mut spec.toward_iut, one),
+            Role::Server => impair(&mut spec.toward_server, one),
+        }
     }
     for Window { from, to } in network.blackouts.iter().flatten() {
         spec.blackouts.push(net::Blackout::both(from.0, to.0));
@@ -71,7 +106,7 @@ pub fn link_spec(network: &Network, base: &net::LinkSpec) -> Result<net::LinkSpe
             ..net::Nat::default()
         });
     }
-    spec.rules = rules(network.rules.as_deref().unwrap_or_default(), Duration::ZERO)?;
+    spec.rules = rules(network.rules.as_deref().unwrap_or_default(), Duration::ZERO, role)?;
     spec.check().map_err(|error| NetworkError::Spec(error.to_string()))?;
     Ok(spec)
 }
@@ -156,15 +191,15 @@ pub(crate) fn impair(direction: &mut net::DirectionSpec, by: &Impairments) {
 }
 
 /// The rules of a file; their time windows count from `start`.
-pub(crate) fn rules(rules: &[Rule], start: Duration) -> Result<Vec<net::Rule>, NetworkError> {
+pub(crate) fn rules(rules: &[Rule], start: Duration, role: Role) -> Result<Vec<net::Rule>, NetworkError> {
     rules
         .iter()
         .enumerate()
-        .map(|(i, rule)| one_rule(i + 1, rule, start))
+        .map(|(i, rule)| one_rule(i + 1, rule, start, role))
         .collect()
 }
 
-fn one_rule(number: usize, rule: &Rule, start: Duration) -> Result<net::Rule, NetworkError> {
+fn one_rule(number: usize, rule: &Rule, start: Duration, role: Role) -> Result<net::Rule, NetworkError> {
     let needs = |key| NetworkError::RuleNeeds { rule: number, key };
     let actions = [
         ("pass", &rule.pass),
@@ -197,18 +232,25 @@ fn one_rule(number: usize, rule: &Rule, start: Duration) -> Result<net::Rule, Ne
         _ => net::Action::Swap,
     };
     let title = rule.name.clone().unwrap_or_else(|| format!("{name} #{number}"));
-    let mut made = net::Rule::new(title, select_of(select, start), action);
+    let mut made = net::Rule::new(title, select_of(select, start, role), action);
     made.times = select.times;
     made.probability = select.probability.map(|p| p.0);
     Ok(made)
 }
 
-fn select_of(select: &Select, start: Duration) -> net::Select {
+fn select_of(select: &Select, start: Duration, role: Role) -> net::Select {
     let coap = select.coap.clone().unwrap_or_default();
     net::Select {
         toward: select.toward.map(|toward| match toward {
             Direction::Iut => net::Toward::Iut,
-            Direction::Server => net::Toward::Peer,
+            Direction::Server => match role {
+                Role::Client => net::Toward::Peer,
+                Role::Server => net::Toward::Iut,
+            },
+            Direction::Device => match role {
+                Role::Client => net::Toward::Iut,
+                Role::Server => net::Toward::Peer,
+            },
         }),
         nth: select.nth.map(u64::from),
         every: select.every.map(u64::from),

@@ -63,6 +63,10 @@ pub(super) fn session(config: SessionConfig) -> Session {
     let mut facts = Facts::default();
     facts.log.wanted = asks_for_messages(&case);
     let checks = Checks::new(CheckConfig {
+        role: match case.role.value {
+            fotaproof_cases::ast::Role::Client => fotaproof_checks::Role::Client,
+            fotaproof_cases::ast::Role::Server => fotaproof_checks::Role::Server,
+        },
         object_version: config.object,
         lwm2m_version: config.lwm2m,
         mtu: Some(config.link.mtu),
@@ -86,6 +90,7 @@ pub(super) fn session(config: SessionConfig) -> Session {
         checks,
         facts,
         script: Script::default(),
+        tester: super::tester::Tester::default(),
         out: VecDeque::new(),
         event_no: 0,
         outcome: None,

@@ -46,6 +46,8 @@ impl Session {
     pub(super) fn party_address(&self, party: Option<&Party>) -> std::net::SocketAddr {
         let addresses = &self.config.addresses;
         match party {
+            None if self.is_tester() => self.device_address(fotaproof_cases::devices::MAIN),
+            Some(Party::Device(name)) => self.device_address(name),
             None | Some(Party::Server | Party::Iut) => addresses.server,
             Some(Party::Stranger) => addresses.stranger,
             Some(Party::OtherPort) => addresses.other_port,
@@ -94,6 +96,14 @@ impl Session {
                         .unwrap_or(&self.config.addresses.server),
                     part,
                 )),
+                ["device", device, part] => {
+                    if let Some(text) = self.device_word(device, part) {
+                        out.push_str(&text);
+                        rest = &rest[open + close + 1..];
+                        continue;
+                    }
+                    self.world.devices.get(device).map(|known| (known.address(), part))
+                }
                 _ => None,
             };
             match address {
@@ -145,10 +155,11 @@ impl Session {
         let mut packet = Packet::new();
         packet.header.code = code.into();
         if let Some(path) = &request.path {
-            build::set_path(&mut packet, &path.0);
+            build::set_path(&mut packet, &self.filled(&path.0)?);
         }
         if let Some(query) = &request.query {
-            build::set_query(&mut packet, query);
+            let query: Vec<String> = query.iter().map(|one| self.filled(one)).collect::<Result<_, _>>()?;
+            build::set_query(&mut packet, &query);
         }
         if let Some(format) = request.format {
             build::set_content_format(&mut packet, format.0);
@@ -163,6 +174,17 @@ impl Session {
         }
         if let Some(observe) = request.observe {
             build::set_observe(&mut packet, observe);
+        }
+        if let Some(etag) = &request.etag {
+            let value = if etag == "last" {
+                self.facts
+                    .log
+                    .last_etag()
+                    .ok_or_else(|| "no answer had an ETag".to_owned())?
+            } else {
+                etag.parse::<fotaproof_cases::ast::Hex>().map_err(|problem| problem.to_string())?.0
+            };
+            build::add_option(&mut packet, option::ETAG, value);
         }
         for extra in request.options.iter().flatten() {
             let number = extra
@@ -200,12 +222,8 @@ impl Session {
             None => (0..4).map(|_| rng.u8(..)).collect(),
         };
         let mut options = Vec::new();
-        for segment in datagram
-            .path
-            .iter()
-            .flat_map(|path| path.0.split('/'))
-            .filter(|s| !s.is_empty())
-        {
+        let path = datagram.path.as_ref().map(|path| self.filled(&path.0)).transpose()?;
+        for segment in path.iter().flat_map(|path| path.split('/')).filter(|s| !s.is_empty()) {
             options.push(coap::RawOption::new(option::URI_PATH, segment.as_bytes()));
         }
         if let Some(block) = datagram.block1 {

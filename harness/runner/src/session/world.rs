@@ -15,6 +15,10 @@ use super::config::Addresses;
 use super::exchanges::Exchanges;
 use super::facts::Conversations;
 use super::latest::Latest;
+use super::tester::device::{Given, TestDevice};
+
+/// One way between a device and a repository of the harness.
+const ASIDE: Duration = Duration::from_millis(20);
 
 /// Something that a party of the harness's side tells.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ pub(crate) enum PartyEvent {
     Server(ServerEvent),
     Other(ServerEvent),
     Repository(String, RepositoryEvent),
+    /// A device had its turn.
+    Device(String),
+    /// A device says something to people.
+    DeviceLog(String, String),
 }
 
 /// What came out of the world in one turn.
@@ -48,6 +56,10 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) others: BTreeMap<SocketAddr, Server>,
     pub(crate) repositories: BTreeMap<String, Repository>,
+    /// Devices of the harness, where the IUT is a server.
+    pub(crate) devices: BTreeMap<String, TestDevice>,
+    /// Datagrams between devices and repositories, which never come near the IUT.
+    aside: VecDeque<(Duration, SocketAddr, SocketAddr, Bytes)>,
     pub(crate) link: net::Link,
     conversations: Conversations,
     /// The latest datagrams: where they go, and whether the harness sent them wrong on purpose.
@@ -63,6 +75,8 @@ pub(crate) struct World {
     pub(crate) recorder: Option<net::FateRecorder>,
     /// Packets that the link lost, repeated, delayed or damaged by chance, by no rule.
     pub(crate) disturbed: u64,
+    /// Datagrams of the IUT that arrived.
+    pub(crate) heard: usize,
 }
 
 /// A request of the harness as it was sent.
@@ -90,6 +104,8 @@ impl World {
             server,
             others: BTreeMap::new(),
             repositories: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            aside: VecDeque::new(),
             link,
             conversations: Conversations::default(),
             latest: Latest::default(),
@@ -100,6 +116,7 @@ impl World {
             exchanges: Exchanges::default(),
             recorder: None,
             disturbed: 0,
+            heard: 0,
         }
     }
 
@@ -122,7 +139,8 @@ impl World {
         payload: Bytes,
         planned: bool,
     ) {
-        let facts = self.conversations.facts(toward, &payload);
+        let peer = if toward == Toward::Peer { dst } else { src };
+        let facts = self.conversations.facts(peer, toward, &payload);
         if toward == Toward::Iut && facts.is_request() {
             if self.sent.len() >= 96 {
                 // the first blocks and the latest are what a case asks for again
@@ -180,8 +198,8 @@ impl World {
     }
 
     /// The path of the request that the last datagram was or answered.
-    pub(crate) fn path_of(&self, by_iut: bool, payload: &[u8]) -> Option<String> {
-        self.conversations.path_of(by_iut, payload)
+    pub(crate) fn path_of(&self, peer: SocketAddr, by_iut: bool, payload: &[u8]) -> Option<String> {
+        self.conversations.path_of(peer, by_iut, payload)
     }
 
     /// Does what is due and gives one thing that came of it; `None` when nothing is left.
@@ -235,8 +253,13 @@ impl World {
         }
         for (from, transmit) in sent {
             busy = true;
-            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+            if self.device_at(transmit.to).is_some() {
+                self.aside.push_back((now + ASIDE, from, transmit.to, transmit.bytes));
+            } else {
+                self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+            }
         }
+        busy |= self.devices_step(now);
         // what is told
         while let Some(event) = self.server.poll_event() {
             busy = true;
@@ -367,6 +390,7 @@ impl World {
                         bytes: payload,
                     });
                 } else {
+                    self.heard += 1;
                     self.out.push_back(Turn::Arrived {
                         to: dst,
                         bytes: payload.clone(),
@@ -389,8 +413,57 @@ impl World {
         }
     }
 
+    /// The name of the device on a host.
+    fn device_at(&self, address: SocketAddr) -> Option<String> {
+        let mut devices = self.devices.iter();
+        devices
+            .find(|(_, device)| device.host() == address.ip())
+            .map(|(name, _)| name.clone())
+    }
+
+    /// What devices do, and what goes between them and the repositories.
+    fn devices_step(&mut self, now: Duration) -> bool {
+        if self.devices.is_empty() {
+            return false;
+        }
+        let mut busy = false;
+        let mut sent = Vec::new();
+        for (name, device) in &mut self.devices {
+            device.handle_timeout(now);
+            while let Some(given) = device.poll() {
+                match given {
+                    Given::Transmit { from, to, bytes } => sent.push((from, to, bytes)),
+                    Given::Log(line) => self
+                        .out
+                        .push_back(Turn::Party(PartyEvent::DeviceLog(name.clone(), line))),
+                }
+                busy = true;
+            }
+            if device.take_touched() {
+                busy = true;
+                self.out.push_back(Turn::Party(PartyEvent::Device(name.clone())));
+            }
+        }
+        for (from, to, bytes) in sent {
+            if to == self.addresses.server {
+                self.enter(now, Toward::Iut, from, to, bytes, false);
+            } else if self.addresses.repositories.values().any(|at| *at == to) {
+                self.aside.push_back((now + ASIDE, from, to, bytes));
+            }
+        }
+        while self.aside.front().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, from, to, bytes)) = self.aside.pop_front() {
+                busy = true;
+                self.deliver(now, from, to, &bytes);
+            }
+        }
+        busy
+    }
+
     fn deliver(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
-        if dst == self.addresses.server {
+        if let Some(device) = self.devices.values_mut().find(|device| device.host() == dst.ip()) {
+            device.datagram(now, src, dst, payload);
+        } else if dst == self.addresses.server {
             self.server.handle_datagram(now, src, payload);
         } else if let Some(other) = self.others.get_mut(&dst) {
             other.handle_datagram(now, src, payload);
@@ -410,16 +483,19 @@ impl World {
     pub(crate) fn poll_deadline(&self) -> Option<Duration> {
         let others = self.others.values().filter_map(Server::poll_deadline);
         let repositories = self.repositories.values().filter_map(Repository::poll_deadline);
-        [self.server.poll_deadline(), self.link.poll_deadline()]
+        let devices = self.devices.values().filter_map(TestDevice::poll_deadline);
+        let aside = self.aside.front().map(|(at, ..)| *at);
+        [self.server.poll_deadline(), self.link.poll_deadline(), aside]
             .into_iter()
             .flatten()
+            .chain(devices)
             .chain(others)
             .chain(repositories)
             .min()
     }
 }
 
-const fn toward_net(toward: Toward) -> net::Toward {
+pub(crate) const fn toward_net(toward: Toward) -> net::Toward {
     match toward {
         Toward::Iut => net::Toward::Iut,
         Toward::Peer => net::Toward::Peer,
@@ -458,7 +534,7 @@ pub(crate) fn fate_words(fate: &net::Fate) -> (Fate, Option<String>, Option<Dura
 }
 
 /// Into how many IP packets a datagram is cut, and the size of the largest.
-fn cut(spec: &net::LinkSpec, toward: Toward, ipv6: bool, payload: usize) -> (u16, u16) {
+pub(crate) fn cut(spec: &net::LinkSpec, toward: Toward, ipv6: bool, payload: usize) -> (u16, u16) {
     let header = if ipv6 { 40 } else { 20 };
     let whole = header + 8 + payload;
     let mtu = usize::from(spec.mtu(toward_net(toward)));

@@ -281,7 +281,11 @@ impl Reader {
         origin: Origin<'_>,
     ) {
         let toward = datagram.toward;
-        let facts = self.conversations.facts(toward, &datagram.payload);
+        let peer = match toward {
+            Toward::Iut => datagram.src,
+            Toward::Peer => datagram.dst,
+        };
+        let facts = self.conversations.facts(peer, toward, &datagram.payload);
         let transmission = match MessageView::parse(&datagram.payload) {
             Ok(view) => count(
                 &mut self.messages,

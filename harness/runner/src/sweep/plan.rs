@@ -4,10 +4,12 @@ use fotaproof_cases::ast::{At, Many, Oversize, Probability, Size};
 use fotaproof_cases::de::from_node_thorough;
 use fotaproof_cases::node::parse;
 use fotaproof_cases::problem::{Mistake, Problem, Sources};
+use schemars::generate::SchemaSettings;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Who moves the image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// The server writes the Package.
@@ -18,7 +20,7 @@ pub enum Way {
 }
 
 /// A plan. Every list is combined with every other; a single value counts as a list of one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
     /// What it shows.
@@ -47,6 +49,21 @@ pub struct Plan {
 
 /// Runs of a plan at most.
 const MAX_RUNS: usize = 1_000_000;
+
+/// The JSON Schema of a plan, for editors.
+#[must_use]
+pub fn schema() -> String {
+    let generator = SchemaSettings::draft07().into_generator();
+    let mut schema = generator.into_root_schema_for::<Plan>();
+    schema.insert("title".to_owned(), "Sweep plan".into());
+    format!("{:#}\n", schema.to_value())
+}
+
+/// Whether a file is a plan, by the keys that only a plan has.
+#[must_use]
+pub fn is_plan(text: &str) -> bool {
+    parse(0, text).is_ok_and(|root| root.entry("seeds").is_some() && root.entry("steps").is_none())
+}
 
 /// Reads a plan.
 ///

@@ -117,6 +117,7 @@ pub(crate) fn real_case(case: &str, manifest: &str, folder: &Path) -> RealCase {
         speed: 1.0,
         lifetime: 300,
         endpoint: "test-1".to_owned(),
+        hand: None,
     }
 }
 

@@ -24,4 +24,4 @@ pub use encode::{EncodeError, encode};
 pub use lint::{Lint, LintRule, lint};
 pub use raw::{RawMessage, RawOption};
 pub use summary::{summary, summary_of};
-pub use view::{FormatError, FormatRule, MessageView, OptionIter, OptionView, peek_header};
+pub use view::{FormatError, FormatRule, Layout, MessageView, OptionIter, OptionView, peek_header};

@@ -264,6 +264,14 @@ pub fn peek_header(bytes: &[u8]) -> Option<(u8, Type, u8, Code, u16)> {
     ))
 }
 
+/// Where the options of a message end and where its payload starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    length: u32,
+    options_end: u32,
+    payload_offset: u32,
+}
+
 /// A well-formed CoAP message over UDP, read in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageView<'a> {
@@ -306,6 +314,33 @@ impl<'a> MessageView<'a> {
         })
     }
 
+    /// Where options and payload stand, to be kept in place of a view while its bytes wait.
+    #[inline]
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        // A datagram has no more bytes than 16 bits count.
+        Layout {
+            length: self.bytes.len() as u32,
+            options_end: self.options_end as u32,
+            payload_offset: self.payload_offset as u32,
+        }
+    }
+
+    /// The view that had this layout, on the same bytes, without a look at them; none when their length is another. On
+    /// other bytes of that length it tells nonsense.
+    #[inline]
+    #[must_use]
+    pub const fn with_layout(bytes: &'a [u8], layout: Layout) -> Option<Self> {
+        if bytes.len() != layout.length as usize {
+            return None;
+        }
+        Some(Self {
+            bytes,
+            options_end: layout.options_end as usize,
+            payload_offset: layout.payload_offset as usize,
+        })
+    }
+
     /// The type.
     #[inline]
     #[must_use]
@@ -331,7 +366,7 @@ impl<'a> MessageView<'a> {
     #[inline]
     #[must_use]
     pub fn token(&self) -> &'a [u8] {
-        &self.bytes[4..self.options_offset()]
+        self.bytes.get(4..self.options_offset()).unwrap_or_default()
     }
 
     /// Where the options start.

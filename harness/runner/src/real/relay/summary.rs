@@ -33,12 +33,15 @@ pub struct Summary {
     pub toward_iut: Counters,
     /// How often each rule acted, in order of precedence.
     pub rules: Vec<RuleCount>,
-    /// Datagrams above the MTU in mode `refuse`; a relay cannot tell their senders.
+    /// Datagrams above the MTU in mode `refuse`. Their senders are told only behind a TUN device.
     pub refused: u64,
     /// Datagrams that the system did not take.
     pub unsent: u64,
     /// Packets still under way.
     pub in_flight: u64,
+    /// The program behind the TUN device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// The capture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
@@ -51,6 +54,15 @@ pub struct RuleCount {
     pub name: String,
     /// How often.
     pub acted: u64,
+}
+
+/// A program behind a TUN device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Packets of it that were no UDP to the server's host.
+    pub strange: u64,
 }
 
 /// A capture that was written.

@@ -48,6 +48,8 @@ impl Bench {
             spec,
             seed: 7,
             capture,
+            #[cfg(feature = "tun")]
+            tun: None,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();

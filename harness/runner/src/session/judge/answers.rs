@@ -2,6 +2,7 @@
 
 use fotaproof_cases::ast::{CodeMatch, Expect};
 
+use super::super::Session;
 use super::super::answer::{Answer, Back, value_text};
 use super::super::goals::Running;
 use super::{Poll, broken};
@@ -143,4 +144,29 @@ pub(super) fn judge_links(e: &Expect, answer: Option<&Answer>) -> Poll {
         }
     }
     Poll::Held(targets.join(", "))
+}
+
+impl Session {
+    pub(super) fn judge_body(&self, e: &Expect, answer: Option<&Answer>) -> Poll {
+        let Some(wanted) = e.body.as_ref().map(|at| &at.value) else {
+            return Poll::Held(String::new());
+        };
+        let wanted = match self.payload(wanted) {
+            Ok(bytes) => bytes,
+            Err(why) => return Poll::Unknown(why),
+        };
+        let Some(answer) = answer else {
+            return broken(format!("{} bytes", wanted.len()), "no answer");
+        };
+        let given = &answer.payload;
+        // who gives smaller blocks than were asked for gives the first of these bytes
+        if wanted.starts_with(given) && (!given.is_empty() || wanted.is_empty()) {
+            return Poll::Held(format!("{} bytes", given.len()));
+        }
+        let same = wanted.iter().zip(given).take_while(|(a, b)| a == b).count();
+        broken(
+            format!("the {} bytes of the package", wanted.len()),
+            format!("{} bytes, which differ from byte {same} on", given.len()),
+        )
+    }
 }

@@ -61,6 +61,7 @@ enum What {
     Values,
     Links,
     PayloadLength,
+    Body,
     Never,
     Path(PairRead, Option<Duration>),
     Ends(PairRead, Option<Duration>),
@@ -76,6 +77,12 @@ enum What {
         asked: bool,
     },
     Alive(OneRead),
+    EndsWell,
+    Status,
+    NotStatus,
+    Progress,
+    Executes,
+    Facts,
     AnyOf {
         at: usize,
         inner: Judging,
@@ -85,7 +92,7 @@ enum What {
 }
 
 /// How a goal stands.
-enum Poll {
+pub(in crate::session) enum Poll {
     Pending,
     Held(String),
     Broken {
@@ -97,7 +104,7 @@ enum Poll {
     Unknown(String),
 }
 
-fn broken(expected: impl Into<String>, seen: impl Into<String>) -> Poll {
+pub(in crate::session) fn broken(expected: impl Into<String>, seen: impl Into<String>) -> Poll {
     Poll::Broken {
         expected: expected.into(),
         seen: seen.into(),
@@ -217,6 +224,9 @@ impl Session {
         if e.payload_length.is_some() {
             add(line, What::PayloadLength);
         }
+        if let Some(at) = &e.body {
+            add(at.pos.line, What::Body);
+        }
         if let Some(at) = &e.registration {
             add(at.pos.line, What::Registration);
         }
@@ -225,6 +235,15 @@ impl Session {
         }
         if let Some(at) = &e.ends {
             add(at.pos.line, What::Ends(PairRead::default(), None));
+        }
+        if let Some(at) = &e.ends_well {
+            add(at.pos.line, What::EndsWell);
+        }
+        if let Some(at) = &e.status {
+            add(at.pos.line, What::Status);
+        }
+        if let Some(at) = &e.progress {
+            add(at.pos.line, What::Progress);
         }
         if let Some(at) = &e.notification {
             add(at.pos.line, What::Notification);
@@ -238,6 +257,15 @@ impl Session {
             for i in 0..at.value.len() {
                 add(at.pos.line, What::Silence(i, None));
             }
+        }
+        if let Some(at) = &e.not_status {
+            add(at.pos.line, What::NotStatus);
+        }
+        if let Some(at) = &e.executes {
+            add(at.pos.line, What::Executes);
+        }
+        if let Some(at) = &e.facts {
+            add(at.pos.line, What::Facts);
         }
         if let Some(at) = &e.registrations {
             add(at.pos.line, What::Registrations);
@@ -453,7 +481,15 @@ impl Session {
         let poll = self.poll_what(goal, running);
         let timed = matches!(
             goal.what,
-            What::Path(..) | What::Ends(..) | What::Registration | What::Notification | What::Messages(..)
+            What::Path(..)
+                | What::Ends(..)
+                | What::Registration
+                | What::Notification
+                | What::Messages(..)
+                | What::EndsWell
+                | What::Status
+                | What::Progress
+                | What::Executes
         );
         let Some(not_before) = goal.expect.not_before.as_ref().filter(|_| timed) else {
             return poll;
@@ -503,10 +539,26 @@ impl Session {
                 ),
                 _ => broken("an answer", "none"),
             },
+            What::Body => self.judge_body(&e, running.answer.as_ref()),
             What::Never => {
                 self.watch(&e, goal.weight, running, goal.line);
                 Poll::Held("watched from here on".to_owned())
             }
+            What::EndsWell => self.judge_ends_well(&e, goal.until),
+            What::Status => self.judge_status(&e, goal.until),
+            What::NotStatus => self.judge_not_status(&e),
+            What::Progress => self.judge_progress(&e, goal.until),
+            What::Executes => self.judge_executes(&e, goal.until),
+            What::Facts => self.judge_facts(&e, goal.until),
+            What::Path(..) if self.is_tester() => self.device_path(&e, goal.until),
+            What::Ends(_, next) if self.is_tester() => self.device_ends(&e, next, goal.until, running.began.at),
+            What::Pair(_) if self.is_tester() => self.device_pair(&e, None),
+            What::Unchanged(_) if self.is_tester() => match running.before {
+                Some(before) => self.device_pair(&e, Some(before)),
+                None => Poll::Unknown("the pair before the step is not known".to_owned()),
+            },
+            What::Version(_) if self.is_tester() => self.device_version(&e, goal.until),
+            What::Image { .. } if self.is_tester() => self.device_image(&e, goal.until),
             What::Path(read, next) => self.judge_path(&e, read, next, goal.until),
             What::Ends(read, next) => self.judge_ends(&e, read, next, goal.until, running.began.at),
             What::Pair(read) => {
@@ -543,7 +595,7 @@ impl Session {
                 let Some(want) = &e.registrations else {
                     return Poll::Held(String::new());
                 };
-                let count = self.facts.registrations.len();
+                let count = self.facts.registrations.len() + self.tester.registered;
                 if want.value.matches(&count.to_string()) {
                     Poll::Held(format!("{count} registrations"))
                 } else {
@@ -581,10 +633,11 @@ fn rests_on_absence(what: &What, running: &Running, seen: &str) -> bool {
         Some(Back::Code(_) | Back::Rst)
     );
     match what {
-        What::Code | What::Format | What::Values | What::Links | What::PayloadLength => !answered,
+        What::Code | What::Format | What::Values | What::Links | What::PayloadLength | What::Body => !answered,
         What::Answers => running.blocks.is_empty(),
         What::Image { .. } => !seen.starts_with("SHA-256"),
-        What::Never => false,
+        What::Never | What::NotStatus => false,
+        What::EndsWell => !seen.contains("Executes came") && !seen.contains("an Execute came at"),
         _ => true,
     }
 }
@@ -597,6 +650,7 @@ fn name_of(what: &What) -> &'static str {
         What::Values => "a value",
         What::Links => "what the answer holds",
         What::PayloadLength => "the length of the payload",
+        What::Body => "the payload",
         What::Never => "a state that must not be seen",
         What::Path(..) => "the path of states",
         What::Ends(..) => "the end",
@@ -610,6 +664,12 @@ fn name_of(what: &What) -> &'static str {
         What::Version(_) => "the firmware version",
         What::Image { .. } => "the image that the IUT holds",
         What::Alive(_) => "life",
+        What::EndsWell => "the end of the update",
+        What::Status => "the status of the update",
+        What::NotStatus => "a status that must not be told",
+        What::Progress => "what the server tells of the update",
+        What::Executes => "the number of Executes",
+        What::Facts => "what the device knows",
         What::AnyOf { .. } => "the outcome",
         What::Record => "the record",
     }

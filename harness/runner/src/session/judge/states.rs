@@ -141,9 +141,11 @@ impl Session {
         let clauses = self.clauses(e.clauses.as_ref());
         let object = e.object.unwrap_or(5);
         let states: Vec<u8> = never.value.iter().map(|state| state.0).collect();
+        let tester = self.is_tester().then(|| Self::device_name(e.device.as_ref()));
         self.script.never.push(Never {
             states,
             object,
+            device: tester.clone(),
             grade: match weight {
                 Weight::Should => Grade::Should,
                 Weight::Advice => Grade::Advice,
@@ -155,28 +157,35 @@ impl Session {
             told: false,
         });
         // what was seen since the action began counts too
-        let seen: Vec<u8> = self
-            .facts
-            .firmware
-            .get(&object)
+        let (known, since) = match &tester {
+            Some(name) => {
+                let firmware = self.world.devices.get(name).map(|device| &device.firmware);
+                // all that held since the action began
+                let since = firmware.map_or(0, |firmware| firmware.index_at(running.anchor.at));
+                (firmware, since)
+            }
+            None => (self.facts.firmware.get(&object), running.anchor.samples),
+        };
+        let seen: Vec<u8> = known
             .map(|firmware: &Firmware| {
                 firmware
-                    .since(running.anchor.samples)
+                    .since(since)
                     .iter()
                     .filter_map(|s| s.state)
                     .collect()
             })
             .unwrap_or_default();
         for state in seen {
-            self.judge_never(object, state);
+            self.judge_never(object, state, tester.as_deref());
         }
     }
 
     /// A state was seen: is it one that must not be?
-    pub(in crate::session) fn judge_never(&mut self, object: u16, state: u8) {
+    pub(in crate::session) fn judge_never(&mut self, object: u16, state: u8, device: Option<&str>) {
         let mut found = Vec::new();
         for never in &mut self.script.never {
-            if never.object == object && !never.told && never.states.contains(&state) {
+            let meant = never.object == object && never.device.as_deref() == device;
+            if meant && !never.told && never.states.contains(&state) {
                 never.told = true;
                 found.push(never.clone());
             }
@@ -191,7 +200,10 @@ impl Session {
                 grade: never.grade,
                 blame: Blame::Iut,
                 clauses: never.clauses,
-                title: format!("the IUT shows state {name}, which it must not reach here"),
+                title: match device {
+                    None => format!("the IUT shows state {name}, which it must not reach here"),
+                    Some(_) => format!("the device was brought to state {name}, which it must not reach here"),
+                },
                 expected: format!("never {name}"),
                 seen: format!("{name} at {:.3} s", self.now.as_secs_f64()),
                 datagrams: Vec::new(),

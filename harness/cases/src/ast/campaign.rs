@@ -1,0 +1,180 @@
+//! What a server under test is asked to do by its adapter, and what it tells of its updates.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::network::Window;
+use super::scalar::{At, Many, Path, ResultName, StateName, ValueMatch};
+use super::step::{Attributes, Write};
+
+/// The way by which the server is to bring the package.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateMethod {
+    /// The server chooses by what the device says.
+    #[default]
+    Auto,
+    /// Written to `/5/0/0`.
+    Push,
+    /// By a URI.
+    Pull,
+}
+
+/// An update of one device, begun by the server's own engine; where it has none, by the harness over single operations.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct UpdateSpec {
+    /// The device; `main` if absent.
+    pub device: Option<At<String>>,
+    /// The way; `auto` if absent.
+    pub method: Option<UpdateMethod>,
+    /// The package by name; the case's firmware if absent.
+    pub package: Option<At<String>>,
+    /// The harness's repository that offers the package, for a pull; `main` if nothing is said of where it is.
+    pub repository: Option<At<String>>,
+    /// URIs of the package by scheme; may hold `{repository.NAME.host}` and `{repository.NAME.port}`.
+    pub uris: Option<BTreeMap<String, String>>,
+    /// The server offers the package in its own repository.
+    pub hosted: Option<bool>,
+    /// Times after this step in which alone the Execute may be sent.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// Times after this step that neither a transfer nor an Execute may touch.
+    #[serde(default)]
+    pub keep_clear: Vec<Window>,
+    /// No transfer below this signal strength in dBm.
+    pub least_signal: Option<i64>,
+}
+
+/// What is done with the update that was begun last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateControl {
+    /// Nothing more is begun.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It is given up.
+    Cancel,
+}
+
+/// One operation that the server is told to do. Exactly one of the operations is given.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServerOp {
+    /// On this device; `main` if absent.
+    pub device: Option<At<String>>,
+    /// Reads.
+    pub read: Option<Path>,
+    /// Writes a value.
+    pub write: Option<At<Write>>,
+    /// Writes a package in blocks.
+    pub write_blocks: Option<WriteBlocks>,
+    /// Executes.
+    pub execute: Option<Path>,
+    /// For `execute`: the arguments.
+    pub argument: Option<String>,
+    /// Observes.
+    pub observe: Option<Path>,
+    /// Ends the observation of this path.
+    pub cancel: Option<Path>,
+    /// Discovers.
+    pub discover: Option<Path>,
+    /// Sets notification attributes.
+    pub write_attributes: Option<Attributes>,
+    /// Offers a package in the server's own repository.
+    pub serve: Option<ServePackage>,
+}
+
+/// A package written in blocks.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WriteBlocks {
+    /// Where to; `/5/0/0` if absent.
+    pub to: Option<Path>,
+    /// The package by name; the case's firmware if absent.
+    pub package: Option<At<String>>,
+    /// Block size, if the server can be told.
+    pub block: Option<At<u16>>,
+}
+
+/// A package in the server's own repository.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServePackage {
+    /// The package by name; the case's firmware if absent.
+    pub package: Option<At<String>>,
+    /// Path of its URI, if the server can be told; `/fw/v2.bin` if absent.
+    pub path: Option<String>,
+}
+
+/// The stations of an update, as a server tells them. The last three are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusName {
+    /// Not begun.
+    Waiting,
+    /// The package is on its way.
+    Transferring,
+    /// The device has it.
+    Downloaded,
+    /// The device was told to install.
+    Updating,
+    /// The device put the installation off.
+    Deferred,
+    /// Held by the operator.
+    Paused,
+    /// The device runs the new version.
+    Succeeded,
+    /// It does not.
+    Failed,
+    /// Given up.
+    Cancelled,
+}
+
+impl fmt::Display for StatusName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Transferring => "transferring",
+            Self::Downloaded => "downloaded",
+            Self::Updating => "updating",
+            Self::Deferred => "deferred",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// What the server last told of an update, beside its status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProgressExpect {
+    /// State as the server knows it.
+    pub state: Option<Many<StateName>>,
+    /// Result as the server knows it.
+    pub result: Option<Many<ResultName>>,
+    /// The way that was chosen: `push` or `pull`.
+    pub method: Option<UpdateMethod>,
+    /// Firmware version as the server knows it.
+    pub version: Option<ValueMatch>,
+    /// How much was transferred, in percent.
+    pub percent: Option<ValueMatch>,
+}
+
+impl UpdateMethod {
+    /// The word in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Push => "push",
+            Self::Pull => "pull",
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `matrix`: every client against every server.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Instant, SystemTime};
+
+use clap::{Args, ValueEnum};
+use fotaproof_cases::Library;
+use fotaproof_reports::matrix::{FORMAT, MatrixResults, MatrixTotals, Way, html, json, markdown, terminal};
+use fotaproof_reports::model::exit_code;
+use fotaproof_reports::terminal::Options as Layout;
+use fotaproof_runner::matrix::{EMBEDDED, Finished, Options, Party, Plan, Progress, Role, run};
+use fotaproof_runner::run::new_folder;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::Color;
+use crate::failure::Failure;
+use crate::run::{quoted, run_name};
+use crate::{Done, inputs, interrupt, print};
+
+/// Columns of a report where no terminal tells.
+const WIDTH: usize = 100;
+
+/// `matrix`.
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// The clients: manifest files, and `embedded` for the reference device in this program.
+    #[arg(long, value_name = "FILE,..", value_delimiter = ',', required = true)]
+    clients: Vec<String>,
+    /// The servers: manifest files with an `adapter`, and `embedded` for the update server in this program.
+    #[arg(long, value_name = "FILE,..", value_delimiter = ',', required = true)]
+    servers: Vec<String>,
+    /// The networks between them: names of profiles or network files.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', default_value = "ethernet")]
+    networks: Vec<String>,
+    /// The ways that the package goes.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [WayArg::Push, WayArg::Pull])]
+    ways: Vec<WayArg>,
+    /// Length of a package in bytes, or with `k` in kibibytes, where the client's packages can be made to measure.
+    #[arg(long, value_name = "SIZE", default_value = "20k")]
+    size: String,
+    /// The seed of all that is random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Cells in real time at once.
+    #[arg(long, short = 'j', value_name = "N", default_value_t = 4)]
+    jobs: usize,
+    /// A cell in real time is given up after so many seconds; what its network and package need if absent.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// The folder for the runs.
+    #[arg(long, value_name = "DIR", default_value = "fotaproof-out")]
+    out: PathBuf,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = MatrixFormat::Human)]
+    format: MatrixFormat,
+    /// Colours: when a terminal reads, always, or never.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+}
+
+/// A way as the command line names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WayArg {
+    /// The server writes the package to the device.
+    Push,
+    /// The device fetches it from a URI.
+    Pull,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MatrixFormat {
+    /// Grids, measurements and what needs attention.
+    Human,
+    /// The results as JSON.
+    Json,
+    /// The same as Markdown.
+    Markdown,
+}
+
+pub(crate) fn matrix(args: &MatrixArgs) -> Done {
+    let plan = plan(args)?;
+    let flag = interrupt::flag();
+    let started = SystemTime::now();
+    let folder = new_folder(&args.out, &run_name(started)).map_err(|error| Failure::Environment(error.to_string()))?;
+    let cells = plan.clients.len() * plan.servers.len() * plan.networks.len() * plan.ways.len();
+    let options = Options {
+        jobs: args.jobs.max(1),
+        folder: folder.clone(),
+        limit: args.timeout.map(Duration::from_secs),
+    };
+    let shown = Shown::new(cells, args.format == MatrixFormat::Human);
+    let begun = Instant::now();
+    let finished = run(&plan, &options, &flag, &|event| shown.on(&event));
+    shown.bar.finish_and_clear();
+    let mut results = results(args, &plan, finished, &folder, started, begun.elapsed());
+    if flag.load(Ordering::Relaxed) {
+        results.exit_code = exit_code::INTERRUPTED;
+    }
+    write_files(&folder, &results)?;
+    let place = folder.display().to_string();
+    print(&match args.format {
+        MatrixFormat::Human => terminal::render(
+            &results,
+            &Layout {
+                width: WIDTH,
+                colour: match args.color {
+                    Color::Always => true,
+                    Color::Never => false,
+                    Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+                },
+                folder: place,
+            },
+        ),
+        MatrixFormat::Json => json::render(&results).map_err(|error| Failure::Environment(error.to_string()))?,
+        MatrixFormat::Markdown => markdown::render(&results),
+    });
+    Ok(results.exit_code)
+}
+
+fn plan(args: &MatrixArgs) -> Result<Plan, Failure> {
+    let library = Library::embedded();
+    let networks = distinct(&args.networks)
+        .into_iter()
+        .map(|name| inputs::network(Some(name), &library))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ways = args.ways.iter().map(|way| match way {
+        WayArg::Push => Way::Push,
+        WayArg::Pull => Way::Pull,
+    });
+    let plan = Plan {
+        clients: parties(&args.clients, Role::Client)?,
+        servers: parties(&args.servers, Role::Server)?,
+        networks,
+        ways: distinct(&ways.collect::<Vec<_>>()).into_iter().copied().collect(),
+        seed: args.seed,
+        size: size(&args.size)?,
+    };
+    if plan.clients.is_empty() || plan.servers.is_empty() || plan.networks.is_empty() || plan.ways.is_empty() {
+        return Err(Failure::NothingSelected("there is no cell to run".to_owned()));
+    }
+    Ok(plan.with_unique_names())
+}
+
+/// Each once, in the order given. A cell is named by its network and way, so none may come twice.
+fn distinct<T: PartialEq>(all: &[T]) -> Vec<&T> {
+    let mut each: Vec<&T> = Vec::new();
+    for one in all {
+        if !each.contains(&one) {
+            each.push(one);
+        }
+    }
+    each
+}
+
+fn parties(words: &[String], role: Role) -> Result<Vec<Party>, Failure> {
+    let one = |word: &str| match (word, role) {
+        (EMBEDDED, Role::Client) => Ok(Party::embedded_client()),
+        (EMBEDDED, Role::Server) => Ok(Party::embedded_server()),
+        (file, role) => {
+            let iut = inputs::iut(Some(Path::new(file)), &[])?;
+            Party::of_iut(iut, role).map_err(|error| Failure::Usage(error.to_string()))
+        }
+    };
+    words
+        .iter()
+        .map(|word| word.trim())
+        .filter(|word| !word.is_empty())
+        .map(one)
+        .collect()
+}
+
+/// A number of bytes, with `k` or `KiB` and `M` or `MiB` for the powers of 1024.
+fn size(text: &str) -> Result<u64, Failure> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match lower[digits.len()..].trim() {
+        "" | "b" => Some(1),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        _ => None,
+    };
+    factor
+        .and_then(|factor: u64| digits.parse::<u64>().ok()?.checked_mul(factor))
+        .filter(|size| (1..=1 << 30).contains(size))
+        .ok_or_else(|| Failure::Usage(format!("`{text}` is no size of a package; write one such as 20k or 8192")))
+}
+
+fn results(
+    args: &MatrixArgs,
+    plan: &Plan,
+    finished: Finished,
+    folder: &Path,
+    started: SystemTime,
+    took: Duration,
+) -> MatrixResults {
+    let mut cells = finished.cells;
+    for cell in &mut cells {
+        cell.repeat = repeat(args, plan, &cell.client, &cell.server, &cell.network, cell.way);
+    }
+    let mut results = MatrixResults {
+        format: FORMAT,
+        harness: env!("CARGO_PKG_VERSION").to_owned(),
+        run: folder
+            .file_name()
+            .map_or_else(|| run_name(started), |name| name.to_string_lossy().into_owned()),
+        started: humantime::format_rfc3339_seconds(started).to_string(),
+        seconds: took.as_secs_f64(),
+        seed: plan.seed,
+        size: plan.size,
+        clients: finished.clients,
+        servers: finished.servers,
+        networks: plan.networks.iter().map(|network| network.name.clone()).collect(),
+        ways: plan.ways.clone(),
+        totals: MatrixTotals::of(&cells),
+        cells,
+        notes: finished.notes,
+        aborted: finished.aborted,
+        exit_code: exit_code::PASSED,
+    };
+    results.exit_code = if finished.error.is_some() {
+        exit_code::INCONCLUSIVE
+    } else {
+        results.verdict_code()
+    };
+    results
+}
+
+/// The command that runs one cell alone.
+fn repeat(args: &MatrixArgs, plan: &Plan, client: &str, server: &str, network: &str, way: Way) -> String {
+    let word = |parties: &[Party], name: &str| {
+        let party = parties.iter().find(|party| party.name == name);
+        let file = party.and_then(|party| party.manifest_file.clone());
+        quoted(&file.unwrap_or_else(|| EMBEDDED.to_owned()))
+    };
+    let mut text = format!(
+        "fotaproof matrix --clients {} --servers {} --networks {} --ways {} --size {} --seed {}",
+        word(&plan.clients, client),
+        word(&plan.servers, server),
+        quoted(network),
+        way.word(),
+        plan.size,
+        plan.seed
+    );
+    if let Some(timeout) = args.timeout {
+        text += &format!(" --timeout {timeout}");
+    }
+    text
+}
+
+fn write_files(folder: &Path, results: &MatrixResults) -> Result<(), Failure> {
+    let told = |error: fotaproof_reports::WriteError| Failure::Environment(error.to_string());
+    json::write_file(&folder.join(json::FILE), results).map_err(told)?;
+    markdown::write_file(&folder.join(markdown::FILE), results).map_err(told)?;
+    html::write_file(&folder.join(html::FILE), results).map_err(told)
+}
+
+/// Progress for a person.
+struct Shown {
+    bar: ProgressBar,
+    running: Mutex<Vec<String>>,
+    lines: bool,
+    begun: Instant,
+}
+
+impl Shown {
+    fn new(total: usize, human: bool) -> Self {
+        let bar = ProgressBar::new(total as u64);
+        let terminal = std::io::stderr().is_terminal();
+        if terminal && human {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}") {
+                bar.set_style(style);
+            }
+        } else {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self {
+            bar,
+            running: Mutex::new(Vec::new()),
+            lines: human && !terminal,
+            begun: Instant::now(),
+        }
+    }
+
+    fn on(&self, event: &Progress<'_>) {
+        let Ok(mut running) = self.running.lock() else { return };
+        match event {
+            Progress::Started { id } => running.push((*id).to_owned()),
+            Progress::Ended { cell } => {
+                running.retain(|id| *id != cell.id);
+                // a run that is over within a second needs no progress
+                if self.lines && self.begun.elapsed().as_millis() > 1000 {
+                    eprintln!("{}", terminal::ended(cell, WIDTH));
+                }
+                self.bar.inc(1);
+            }
+        }
+        let line = fotaproof_reports::text::one_line(&running.join("  "));
+        self.bar.set_message(fotaproof_reports::text::fit(&line, WIDTH - 36));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_in_bytes_or_in_powers_of_1024() {
+        for (text, bytes) in [("8192", 8192), ("20k", 20_480), ("20 KiB", 20_480), ("1M", 1 << 20), ("1", 1)] {
+            assert_eq!(size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "k", "0", "-1", "1.5k", "20kb", "2000M", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_twice_counts_once() {
+        assert_eq!(distinct(&["a", "b", "a"]), [&"a", &"b"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The embedded server of updates as an IUT: the same process, the same clock as the session, the adapter protocol without a pipe.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use fotaproof_adapter as adapter;
+use fotaproof_lwm2m::update_server::{UpdateServer, UpdateServerConfig};
+
+use crate::session::PackageImage;
+
+/// The embedded server with its address.
+#[derive(Debug)]
+pub struct EmbeddedServer {
+    server: UpdateServer,
+    address: SocketAddr,
+    /// Packages by the names under which the session speaks of them.
+    files: BTreeMap<String, Bytes>,
+}
+
+/// What the server gives its driver.
+#[derive(Debug)]
+pub enum ServerOutput {
+    /// A datagram.
+    Transmit {
+        /// To this address.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A message of the adapter protocol.
+    Message(adapter::Message),
+}
+
+impl EmbeddedServer {
+    /// A server that can take these packages.
+    #[must_use]
+    pub fn new(config: UpdateServerConfig, packages: &BTreeMap<String, PackageImage>) -> Self {
+        let address = config.address;
+        Self {
+            server: UpdateServer::new(config),
+            address,
+            files: packages
+                .iter()
+                .map(|(name, image)| (name.clone(), image.bytes.clone()))
+                .collect(),
+        }
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives it a datagram.
+    pub fn datagram(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
+        self.server.handle_datagram(now, from, bytes);
+    }
+
+    /// Asks it for something.
+    pub fn request(&mut self, now: Duration, request: adapter::Request) {
+        let files = &self.files;
+        self.server
+            .request(now, request, &mut |name: &str| files.get(name).cloned());
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.server.poll_deadline().is_some_and(|at| at <= now) {
+            self.server.handle_timeout(now);
+        }
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Duration> {
+        self.server.poll_deadline()
+    }
+
+    /// The next thing for the driver.
+    pub fn poll_output(&mut self) -> Option<ServerOutput> {
+        if let Some(message) = self.server.poll_message() {
+            return Some(ServerOutput::Message(message));
+        }
+        let transmit = self.server.poll_transmit()?;
+        Some(ServerOutput::Transmit {
+            to: transmit.to,
+            bytes: transmit.bytes,
+        })
+    }
+}

@@ -1,0 +1,494 @@
+//! From a cell that ended, and its capture, to its result.
+
+use core::time::Duration;
+
+use fotaproof_adapter::UpdateStatus;
+use fotaproof_analyze::report::{DeviceReport, TransferReport};
+use fotaproof_cases::manifest::ExpectedFailure;
+use fotaproof_reports::matrix::{Cell, Interop, Measured, Side, Station};
+use fotaproof_reports::model;
+use fotaproof_trace::{Blame, Finding, FindingSource, Grade, Verdict};
+
+use super::cell::{End, Ended};
+use super::leader::status_word;
+use crate::expected::Expectations;
+use crate::run::shown_finding;
+
+/// The clause under which an expected-failures file names an update that does not end well.
+const INTEROP: &str = "interop";
+
+/// What the judge must know of a cell besides what happened in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// Id that expected failures name.
+    pub(super) case_id: &'a str,
+    pub(super) client: &'a str,
+    pub(super) server: &'a str,
+    pub(super) client_expects: &'a [ExpectedFailure],
+    pub(super) server_expects: &'a [ExpectedFailure],
+    /// Bytes of the package.
+    pub(super) image: u64,
+    /// The version that it installs; empty when none is known.
+    pub(super) version: &'a str,
+    pub(super) hosted_by: Option<&'a str>,
+}
+
+/// How far an update came, from what the capture shows of the device.
+pub(super) fn station(device: Option<&DeviceReport>, heard: bool, version: &str) -> Station {
+    let Some(device) = device else {
+        return Station::Nothing;
+    };
+    let firmware = &device.firmware;
+    let executed = firmware
+        .executes
+        .iter()
+        .find(|execute| execute.answer.as_deref().is_some_and(|code| code.starts_with("2.")));
+    let of_image = || device.transfers.iter().filter(|transfer| is_of_image(transfer));
+    let moved = |outcome: &str| outcome.starts_with("complete");
+    let mut station = Station::Nothing;
+    let mut reach = |reached: bool, at: Station| {
+        if reached {
+            station = station.max(at);
+        }
+    };
+    reach(heard && device.registrations.registers > 0, Station::Registered);
+    reach(
+        of_image().next().is_some() || firmware.samples.iter().any(|sample| sample.state == Some(1)),
+        Station::Offered,
+    );
+    reach(of_image().any(|transfer| moved(&transfer.outcome)), Station::Transferred);
+    reach(
+        firmware.samples.iter().any(|sample| sample.state == Some(2)),
+        Station::Downloaded,
+    );
+    if let Some(execute) = executed {
+        reach(true, Station::Executed);
+        reach(
+            firmware.reboots.iter().any(|reboot| reboot.at > execute.at),
+            Station::Rebooted,
+        );
+        let success = firmware
+            .samples
+            .iter()
+            .any(|sample| sample.at > execute.at && sample.result == Some(1));
+        let shown = !version.is_empty() && firmware.version_after.as_deref() == Some(version);
+        reach(success || shown, Station::Updated);
+    }
+    station
+}
+
+/// Whether a transfer moved the package.
+fn is_of_image(transfer: &TransferReport) -> bool {
+    match transfer.way.as_str() {
+        "push" => transfer.path.starts_with("/5/0/0"),
+        "pull" => true,
+        _ => false,
+    }
+}
+
+/// What was measured; none when nothing of the package was moved.
+pub(super) fn measured(device: Option<&DeviceReport>, ended: &Ended, image: u64) -> Option<Measured> {
+    let transfers: Vec<&TransferReport> = device?.transfers.iter().filter(|one| is_of_image(one)).collect();
+    let began = transfers.iter().map(|one| one.began.at).fold(f64::INFINITY, f64::min);
+    let last = transfers.iter().map(|one| one.ended.at).fold(0.0_f64, f64::max);
+    let moved: u64 = transfers.iter().map(|one| one.bytes).sum();
+    if moved == 0 {
+        return None;
+    }
+    let transfer_s = (last - began).max(0.0);
+    let mut block_sizes: Vec<u32> = Vec::new();
+    for size in transfers.iter().flat_map(|one| &one.block_sizes) {
+        if !block_sizes.contains(size) {
+            block_sizes.push(*size);
+        }
+    }
+    let counted = ended.counted;
+    let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+    Some(Measured {
+        image,
+        update_s: ended
+            .at
+            .saturating_sub(ended.registered.unwrap_or(Duration::ZERO))
+            .as_secs_f64(),
+        transfer_s,
+        goodput: ratio(moved as f64, transfer_s),
+        datagrams: counted.datagrams,
+        air_bytes: counted.bytes,
+        air_per_byte: ratio(counted.bytes as f64, image as f64),
+        retransmissions: counted.again,
+        lost: counted.lost,
+        blocks: transfers.iter().map(|one| one.blocks).sum(),
+        block_sizes,
+    })
+}
+
+/// What the checks say of a side: the expected findings taken out, the others as a report shows them.
+fn side(
+    findings: &[Finding],
+    expects: &[ExpectedFailure],
+    case_id: &str,
+    heard: bool,
+    shown: &dyn Fn(&Finding) -> model::Finding,
+) -> Side {
+    let mut side = Side {
+        verdict: if heard {
+            model::Verdict::Pass
+        } else {
+            model::Verdict::NotRun
+        },
+        ..Side::default()
+    };
+    let entries = Expectations::new(expects);
+    for finding in findings {
+        if let Some(entry) = entries.covering(case_id, finding) {
+            let met = told(entry);
+            if !side.expected.contains(&met) {
+                side.expected.push(met);
+            }
+            continue;
+        }
+        if Verdict::of_finding(finding, false) == Verdict::Fail {
+            side.verdict = model::Verdict::Fail;
+        }
+        side.findings.push(shown(finding));
+    }
+    side
+}
+
+fn told(entry: &ExpectedFailure) -> model::ExpectedFailure {
+    model::ExpectedFailure {
+        clause: entry.clause.value.clone(),
+        reason: entry.reason.clone(),
+        link: entry.link.clone(),
+    }
+}
+
+/// Why an update that did not end well did not.
+fn why_not(ended: &Ended, station: Station, facts: &Facts<'_>) -> String {
+    let reason = ended.progress.reason.as_deref().unwrap_or_default();
+    let so_far = match station {
+        Station::Nothing if !ended.heard_client => format!("{} was not heard", facts.client),
+        Station::Nothing => format!("{} was not registered by {}", facts.client, facts.server),
+        station => format!("the update came as far as: {}", station.word()),
+    };
+    let mut text = match &ended.end {
+        End::Over if ended.progress.status == UpdateStatus::Succeeded => format!(
+            "{} reports success, and nothing on the link shows it: {so_far}",
+            facts.server
+        ),
+        End::Over => format!("{so_far}; reported as {}", status_word(ended.progress.status)),
+        End::Limit(limit) => format!("{so_far}, and no further within {} s", limit.as_secs()),
+        End::ClientEnded(status) => format!("{} ended ({status}); {so_far}", facts.client),
+        End::Trouble(reason) => return reason.clone(),
+        End::Interrupted => return "interrupted".to_owned(),
+    };
+    if !reason.is_empty() {
+        text += &format!(": {reason}");
+    }
+    text
+}
+
+/// Fills in what became of a cell.
+pub(super) fn judge(
+    cell: &mut Cell,
+    ended: &Ended,
+    device: Option<&DeviceReport>,
+    facts: &Facts<'_>,
+    packet_of: &dyn Fn(u64) -> Option<u64>,
+) {
+    let shown = |finding: &Finding| shown_finding(finding, packet_of);
+    let station = station(device, ended.heard_client, facts.version);
+    let succeeded = ended.progress.status == UpdateStatus::Succeeded;
+    cell.interop = Interop {
+        ended_well: succeeded && station == Station::Updated,
+        station,
+        status: status_word(ended.progress.status).to_owned(),
+        led_by: ended.level.word().to_owned(),
+        hosted_by: facts.hosted_by.map(str::to_owned),
+        state: ended.progress.state,
+        result: ended.progress.result,
+        version: ended.progress.version.clone(),
+    };
+    cell.measured = measured(device, ended, facts.image);
+    cell.client_side = side(
+        &ended.findings[0],
+        facts.client_expects,
+        facts.case_id,
+        ended.heard_client,
+        &shown,
+    );
+    cell.server_side = side(
+        &ended.findings[1],
+        facts.server_expects,
+        facts.case_id,
+        ended.heard_server,
+        &shown,
+    );
+    (cell.verdict, cell.reason) = verdict(cell, ended, station, facts);
+    if cell.verdict == model::Verdict::Fail && !cell.interop.ended_well {
+        expected(cell, facts);
+    }
+}
+
+fn verdict(cell: &Cell, ended: &Ended, station: Station, facts: &Facts<'_>) -> (model::Verdict, String) {
+    let why = why_not(ended, station, facts);
+    match &ended.end {
+        End::Trouble(_) => return (model::Verdict::Error, why),
+        End::Interrupted => return (model::Verdict::NotRun, why),
+        _ if cell.interop.ended_well => {}
+        End::Limit(_) | End::ClientEnded(_) if !ended.heard_client => return (model::Verdict::Inconclusive, why),
+        _ => {
+            if let Some(chance) = &ended.chance {
+                return (model::Verdict::Inconclusive, format!("{why}; {chance}"));
+            }
+            return (model::Verdict::Fail, why);
+        }
+    }
+    for (name, side) in [(facts.client, &cell.client_side), (facts.server, &cell.server_side)] {
+        if side.verdict == model::Verdict::Fail {
+            let first = side.findings.iter().find(|finding| finding.grade == "must");
+            let title = first.map_or("a check did not hold", |finding| finding.title.as_str());
+            return (model::Verdict::Fail, format!("{name}: {title}"));
+        }
+    }
+    (model::Verdict::Pass, String::new())
+}
+
+/// An update that does not end well can be expected of a side, by the clause `interop`.
+fn expected(cell: &mut Cell, facts: &Facts<'_>) {
+    let failure = Finding {
+        source: FindingSource::Check(INTEROP.to_owned()),
+        grade: Grade::Must,
+        blame: Blame::Iut,
+        clauses: vec![INTEROP.to_owned()],
+        title: cell.reason.clone(),
+        expected: "the update ends well".to_owned(),
+        seen: cell.reason.clone(),
+        datagrams: Vec::new(),
+        events: Vec::new(),
+        hint: None,
+    };
+    let sides_fail = [&cell.client_side, &cell.server_side]
+        .iter()
+        .any(|side| side.verdict == model::Verdict::Fail);
+    for (expects, side) in [
+        (facts.client_expects, &mut cell.client_side),
+        (facts.server_expects, &mut cell.server_side),
+    ] {
+        if let Some(entry) = Expectations::new(expects).covering(facts.case_id, &failure) {
+            cell.expected = !sides_fail;
+            cell.reason.clone_from(&entry.reason);
+            side.expected.push(told(entry));
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::leader::Level;
+    use crate::matrix::watch::Counted;
+    use fotaproof_adapter::Progress;
+    use fotaproof_analyze::report::{ExecuteReport, FirmwareReport, Moment, Registrations, SampleReport};
+    use fotaproof_cases::files::load_expected_failures;
+
+    fn sample(at: f64, state: Option<u8>, result: Option<u8>) -> SampleReport {
+        SampleReport {
+            at,
+            state,
+            result,
+            ..SampleReport::default()
+        }
+    }
+
+    /// A device whose update ended well.
+    fn updated() -> DeviceReport {
+        DeviceReport {
+            registered: true,
+            registrations: Registrations {
+                registers: 2,
+                ..Registrations::default()
+            },
+            transfers: vec![TransferReport {
+                way: "push".to_owned(),
+                path: "/5/0/0".to_owned(),
+                bytes: 1000,
+                blocks: 2,
+                block_sizes: vec![512],
+                outcome: "complete".to_owned(),
+                began: Moment { at: 1.0, packet: 9 },
+                ended: Moment { at: 3.0, packet: 12 },
+                ..TransferReport::default()
+            }],
+            firmware: FirmwareReport {
+                samples: vec![sample(4.0, Some(2), None), sample(9.0, Some(0), Some(1))],
+                executes: vec![ExecuteReport {
+                    at: 5.0,
+                    answer: Some("2.04".to_owned()),
+                    ..ExecuteReport::default()
+                }],
+                reboots: vec![Moment { at: 8.0, packet: 30 }],
+                version_after: Some("2.0.0".to_owned()),
+                ..FirmwareReport::default()
+            },
+            ..DeviceReport::default()
+        }
+    }
+
+    fn ended(end: End, status: UpdateStatus) -> Ended {
+        Ended {
+            end,
+            progress: Progress {
+                status,
+                ..Progress::default()
+            },
+            level: Level::Library,
+            findings: [Vec::new(), Vec::new()],
+            counted: Counted {
+                datagrams: 40,
+                bytes: 2500,
+                lost: 1,
+                again: 2,
+            },
+            heard_client: true,
+            heard_server: true,
+            registered: Some(Duration::from_secs(1)),
+            at: Duration::from_secs(10),
+            chance: None,
+        }
+    }
+
+    fn judged(ended: &Ended, device: Option<&DeviceReport>, expects: &str) -> Cell {
+        let entries = if expects.is_empty() {
+            Vec::new()
+        } else {
+            load_expected_failures("test.yaml", expects).unwrap()
+        };
+        let facts = Facts {
+            case_id: "matrix.push[client=a,server=b,network=n]",
+            client: "a",
+            server: "b",
+            client_expects: &entries,
+            server_expects: &[],
+            image: 1000,
+            version: "2.0.0",
+            hosted_by: None,
+        };
+        let mut cell = Cell::default();
+        judge(&mut cell, ended, device, &facts, &|datagram| Some(datagram));
+        cell
+    }
+
+    fn finding() -> Finding {
+        Finding {
+            source: FindingSource::Check("token-echo".to_owned()),
+            grade: Grade::Must,
+            blame: Blame::Iut,
+            clauses: vec!["rfc7252/5.3.1".to_owned()],
+            title: "the token is not echoed".to_owned(),
+            expected: "aa".to_owned(),
+            seen: "bb".to_owned(),
+            datagrams: vec![3],
+            events: Vec::new(),
+            hint: None,
+        }
+    }
+
+    #[test]
+    fn stations_follow_the_capture() {
+        let mut device = updated();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Updated);
+        device.firmware.samples.pop();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Updated, "the version says so too");
+        device.firmware.version_after = Some("1.0.0".to_owned());
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Rebooted);
+        device.firmware.reboots.clear();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Executed);
+        device.firmware.executes[0].answer = Some("4.05".to_owned());
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Downloaded);
+        device.firmware.samples.clear();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Transferred);
+        device.transfers[0].outcome = "refused 4.08".to_owned();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Offered);
+        device.transfers.clear();
+        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Registered);
+        assert_eq!(station(None, false, ""), Station::Nothing);
+    }
+
+    #[test]
+    fn a_success_that_nothing_shows_is_none() {
+        let mut device = updated();
+        let over = ended(End::Over, UpdateStatus::Succeeded);
+        assert_eq!(judged(&over, Some(&device), "").verdict, model::Verdict::Pass);
+        device.firmware.executes.clear();
+        let cell = judged(&over, Some(&device), "");
+        assert_eq!(cell.verdict, model::Verdict::Fail);
+        assert!(cell.reason.starts_with("b reports success, and nothing on the link shows it"));
+    }
+
+    #[test]
+    fn who_could_not_be_brought_to_it_does_not_fail() {
+        let trouble = ended(End::Trouble("the adapter died".to_owned()), UpdateStatus::Transferring);
+        assert_eq!(judged(&trouble, None, "").verdict, model::Verdict::Error);
+        let silent = Ended {
+            heard_client: false,
+            ..ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting)
+        };
+        let cell = judged(&silent, None, "");
+        assert_eq!((cell.verdict, cell.client_side.verdict), (model::Verdict::Inconclusive, model::Verdict::NotRun));
+        assert_eq!(cell.reason, "a was not heard, and no further within 60 s");
+        let unlucky = Ended {
+            chance: Some("the link lost message 7".to_owned()),
+            ..ended(End::Over, UpdateStatus::Failed)
+        };
+        assert_eq!(judged(&unlucky, None, "").verdict, model::Verdict::Inconclusive);
+        let refused = ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting);
+        assert_eq!(judged(&refused, None, "").verdict, model::Verdict::Fail);
+    }
+
+    #[test]
+    fn a_finding_fails_its_side_unless_it_is_expected() {
+        let device = updated();
+        let mut over = ended(End::Over, UpdateStatus::Succeeded);
+        over.findings[0].push(finding());
+        let cell = judged(&over, Some(&device), "");
+        assert_eq!((cell.verdict, cell.client_side.verdict), (model::Verdict::Fail, model::Verdict::Fail));
+        assert_eq!(cell.client_side.findings[0].packets, [3]);
+        let cell = judged(
+            &over,
+            Some(&device),
+            "- case: \"*\"\n  clause: token-echo\n  reason: it never does\n",
+        );
+        assert_eq!((cell.verdict, cell.client_side.expected.len()), (model::Verdict::Pass, 1));
+        assert!(!cell.expected && cell.client_side.findings.is_empty());
+        let cell = judged(
+            &over,
+            Some(&device),
+            "- case: push.happy\n  clause: token-echo\n  reason: it never does\n",
+        );
+        assert_eq!(cell.verdict, model::Verdict::Fail, "the entry is for another case");
+    }
+
+    #[test]
+    fn an_update_that_fails_can_be_expected_by_name() {
+        let failed = ended(End::Over, UpdateStatus::Failed);
+        let entry = "- case: matrix.push\n  clause: interop\n  reason: it has no Block1\n";
+        let cell = judged(&failed, Some(&updated()), entry);
+        assert_eq!((cell.verdict, cell.expected), (model::Verdict::Fail, true));
+        assert_eq!(cell.reason, "it has no Block1");
+        let mut worse = failed;
+        worse.findings[0].push(finding());
+        assert!(!judged(&worse, Some(&updated()), entry).expected, "a finding beside it counts");
+    }
+
+    #[test]
+    fn measurements_are_those_of_the_package() {
+        let over = ended(End::Over, UpdateStatus::Succeeded);
+        let measured = measured(Some(&updated()), &over, 1000).unwrap();
+        assert!((measured.transfer_s - 2.0).abs() < 1e-9 && (measured.goodput - 500.0).abs() < 1e-9);
+        assert!((measured.update_s - 9.0).abs() < 1e-9 && (measured.air_per_byte - 2.5).abs() < 1e-9);
+        assert_eq!((measured.blocks, measured.block_sizes, measured.retransmissions), (2, vec![512], 2));
+        assert!(super::measured(Some(&DeviceReport::default()), &over, 1000).is_none());
+    }
+}

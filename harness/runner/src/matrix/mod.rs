@@ -1,0 +1,338 @@
+//! The matrix: every client against every server, each way, over each network.
+//!
+//! | part | does |
+//! |---|---|
+//! | `plan` | who takes part, which cells there are, which apply |
+//! | `watch` | the link of a cell, its events, the checks at both ends, counts |
+//! | `leader` | the update: by the server's own engine, or by the harness's campaign over the operations of a library |
+//! | `cell` | these as one machine without clock and sockets |
+//! | `drive_virtual`, `drive_real` | time: jumping for the embedded peers, real for processes and adapters |
+//! | `judge` | from the end of a cell and its capture to its result |
+//!
+//! A cell fails when the update does not end well or when a side breaks a must that is not among its expected failures. What an
+//! adapter, a port or a file does wrong is an error and nobody's verdict.
+
+mod cell;
+mod drive_real;
+mod drive_virtual;
+mod judge;
+mod leader;
+mod one;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fotaproof_reports::matrix as report;
+use fotaproof_reports::model::Verdict;
+use tokio::sync::Semaphore;
+
+use self::leader::Level;
+use self::plan::Planned;
+use crate::evidence::EvidenceError;
+use crate::real;
+use crate::real::adapter::{AdapterHost, launch_of};
+use crate::schedule::drive;
+
+pub use plan::{EMBEDDED, Party, PartyError, Plan, Role};
+
+/// How long an adapter may take to end in order.
+const QUIT: Duration = Duration::from_secs(10);
+
+/// How a matrix is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Cells in real time at once; at least one.
+    pub jobs: usize,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// A cell in real time is given up after this time; what its network and package need if absent.
+    pub limit: Option<Duration>,
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A cell begins.
+    Started {
+        /// Its id.
+        id: &'a str,
+    },
+    /// A cell ended.
+    Ended {
+        /// Its result.
+        cell: &'a report::Cell,
+    },
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Finished {
+    /// The cells, in the order of the plan.
+    pub cells: Vec<report::Cell>,
+    /// The clients with the versions that they were found to have.
+    pub clients: Vec<report::Party>,
+    /// The servers likewise.
+    pub servers: Vec<report::Party>,
+    /// What was noted of the whole run.
+    pub notes: Vec<String>,
+    /// Why it ended before all cells were run.
+    pub aborted: Option<String>,
+    /// Evidence that could not be written.
+    pub error: Option<EvidenceError>,
+}
+
+/// A party in a run.
+struct Ready {
+    /// Why nothing can be run with it.
+    unfit: Option<String>,
+    version: Option<String>,
+    seats: Semaphore,
+    /// Of a real server.
+    adapter: Option<(AdapterHost, Option<Level>)>,
+}
+
+impl Ready {
+    fn new(unfit: Option<String>, instances: Option<u32>) -> Self {
+        let seats = instances.map_or(Semaphore::MAX_PERMITS, |bound| bound.max(1) as usize);
+        Self {
+            unfit,
+            version: None,
+            seats: Semaphore::new(seats.min(Semaphore::MAX_PERMITS)),
+            adapter: None,
+        }
+    }
+}
+
+/// Runs all cells of a plan.
+///
+/// `interrupt` ends the run; what ran so far is complete, and nothing is left running.
+pub fn run(
+    plan: &Plan,
+    options: &Options,
+    interrupt: &AtomicBool,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Finished {
+    let cells = plan.cells();
+    let applies: Vec<Option<String>> = cells.iter().map(Planned::not_applicable).collect();
+    let used = |role: Role, index: usize| {
+        cells.iter().zip(&applies).any(|(cell, why)| {
+            let own = match role {
+                Role::Client => cell.client_index,
+                Role::Server => cell.server_index,
+            };
+            why.is_none() && own == index
+        })
+    };
+    let (clients, servers) = std::thread::scope(|scope| {
+        let begin = |role: Role, parties: &'_ [Party]| -> Vec<_> {
+            let used = &used;
+            parties
+                .iter()
+                .enumerate()
+                .map(|(index, party)| {
+                    let (party, options) = (party.clone(), options.clone());
+                    let wanted = used(role, index) && !party.is_embedded(role);
+                    scope.spawn(move || {
+                        if wanted {
+                            ready(&party, role, &options, interrupt)
+                        } else {
+                            Ready::new(None, None)
+                        }
+                    })
+                })
+                .collect()
+        };
+        let (clients, servers) = (begin(Role::Client, &plan.clients), begin(Role::Server, &plan.servers));
+        let join = |all: Vec<std::thread::ScopedJoinHandle<'_, Ready>>| -> Vec<Ready> {
+            all.into_iter()
+                .map(|one| {
+                    one.join()
+                        .unwrap_or_else(|_| Ready::new(Some("the harness failed to prepare it".to_owned()), None))
+                })
+                .collect()
+        };
+        (join(clients), join(servers))
+    });
+    let results: Vec<Mutex<Option<report::Cell>>> = cells.iter().map(|_| Mutex::new(None)).collect();
+    let failed: Mutex<Option<EvidenceError>> = Mutex::new(None);
+    let run = one::Run {
+        plan,
+        options,
+        interrupt,
+        clients: &clients,
+        servers: &servers,
+    };
+    let work = |index: usize| {
+        let cell = &cells[index];
+        let result = match &applies[index] {
+            Some(why) => report::Cell {
+                verdict: Verdict::NotApplicable,
+                reason: why.clone(),
+                ..one::described(cell, plan)
+            },
+            None => {
+                progress(Progress::Started { id: &cell.id() });
+                match one::run(&run, cell, index) {
+                    Ok(result) => result,
+                    Err(error) => {
+                        let reason = error.to_string();
+                        lock(&failed).get_or_insert(error);
+                        report::Cell {
+                            verdict: Verdict::Error,
+                            reason,
+                            ..one::described(cell, plan)
+                        }
+                    }
+                }
+            }
+        };
+        progress(Progress::Ended { cell: &result });
+        *lock(&results[index]) = Some(result);
+    };
+    let stop = || interrupt.load(Ordering::Relaxed) || lock(&failed).is_some();
+    // those that take no time first, then those that wait, with the longest ways not all at the end
+    let (quick, slow): (Vec<usize>, Vec<usize>) =
+        (0..cells.len()).partition(|index| applies[*index].is_some() || cells[*index].is_virtual());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    in_threads(&quick, cores, &stop, &work);
+    in_threads(&slow, options.jobs, &stop, &work);
+    let mut notes = Vec::new();
+    for (party, ready) in plan.servers.iter().zip(&servers) {
+        notes.extend(farewell(party, ready));
+    }
+    let aborted = if interrupt.load(Ordering::Relaxed) {
+        Some("interrupted".to_owned())
+    } else {
+        lock(&failed).as_ref().map(ToString::to_string)
+    };
+    Finished {
+        cells: results
+            .into_iter()
+            .zip(&cells)
+            .map(|(result, cell)| {
+                let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+                result.unwrap_or_else(|| one::described(cell, plan))
+            })
+            .collect(),
+        clients: shown(&plan.clients, &clients),
+        servers: shown(&plan.servers, &servers),
+        notes,
+        aborted,
+        error: failed.into_inner().unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+fn shown(parties: &[Party], ready: &[Ready]) -> Vec<report::Party> {
+    parties
+        .iter()
+        .zip(ready)
+        .map(|(party, ready)| report::Party {
+            name: party.name.clone(),
+            version: ready.version.clone().or_else(|| party.version.clone()),
+            manifest: party.manifest_file.clone(),
+            claims: party.claims.list(),
+        })
+        .collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives each index to one of some threads.
+fn in_threads(indices: &[usize], jobs: usize, stop: &(dyn Fn() -> bool + Sync), work: &(dyn Fn(usize) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while !stop() {
+            let Some(index) = indices.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
+            work(*index);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, indices.len().max(1)) {
+            scope.spawn(worker);
+        }
+    });
+}
+
+/// Prepares a party, once a run; a server's adapter is started.
+fn ready(party: &Party, role: Role, options: &Options, interrupt: &AtomicBool) -> Ready {
+    let Some((manifest, folder)) = &party.manifest else {
+        return Ready::new(None, None);
+    };
+    let root = root();
+    let prepared = drive(interrupt, async |interrupt| {
+        real::prepare(manifest, folder, &root, interrupt).await
+    });
+    let bound = manifest.instances.map(u32::from);
+    let unfit = |why: String| Ready::new(Some(format!("{}: {why}", party.name)), bound);
+    let found = match prepared {
+        Ok(Ok(found)) => found.version,
+        Ok(Err(error)) => return unfit(error.to_string()),
+        Err(error) => return unfit(format!("cannot run in real time: {error}")),
+    };
+    if role == Role::Client {
+        return Ready {
+            version: found,
+            ..Ready::new(None, bound)
+        };
+    }
+    let state = peers(&options.folder).join(format!("{}.adapter", crate::evidence::file_name(&party.name)));
+    if let Err(error) = std::fs::create_dir_all(&state) {
+        return unfit(format!("cannot make {}: {error}", state.display()));
+    }
+    let Some(mut launch) = launch_of(manifest, folder, &root, &state) else {
+        return unfit("its manifest has no `adapter`".to_owned());
+    };
+    launch.log = Some(state.join("adapter.log"));
+    let host = AdapterHost::new(launch);
+    let started = drive(interrupt, async |mut interrupt| {
+        tokio::select! {
+            started = host.get() => started.map_err(|error| error.to_string()),
+            () = interrupt.wait() => Err("interrupted".to_owned()),
+        }
+    });
+    let hello = match started {
+        Ok(Ok(adapter)) => adapter.hello().clone(),
+        Ok(Err(why)) => return unfit(why),
+        Err(error) => return unfit(format!("cannot run in real time: {error}")),
+    };
+    let bound = [bound, hello.instances].into_iter().flatten().min();
+    let unfit = (hello.role != Role::Server.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
+    let version = Some(hello.version).filter(|version| !version.is_empty()).or(found);
+    Ready {
+        version,
+        adapter: Some((host, Level::of(&hello.capabilities))),
+        ..Ready::new(unfit, bound)
+    }
+}
+
+/// Ends the adapter of a server; what was out of order is told.
+fn farewell(party: &Party, ready: &Ready) -> Option<String> {
+    let (host, _) = ready.adapter.as_ref()?;
+    // an interrupt must not keep it from ending in order
+    let ended = drive(&AtomicBool::new(false), async |_| host.quit(QUIT).await).ok()??;
+    if ended.in_order() {
+        return None;
+    }
+    let left = ended.left.map_or_else(String::new, |left| format!(", and left {left}"));
+    Some(format!("the adapter of {} did not end in order: {}{left}", party.name, ended.status))
+}
+
+/// The working folder of the run.
+fn root() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
+}
+
+/// Where the peers of a run have their folders.
+fn peers(folder: &Path) -> PathBuf {
+    std::path::absolute(folder.join("peers")).unwrap_or_else(|_| folder.join("peers"))
+}

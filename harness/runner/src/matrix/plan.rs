@@ -1,0 +1,331 @@
+//! Who takes part, and which cells there are.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fotaproof_cases::Claims;
+use fotaproof_cases::manifest::{ExpectedFailure, Manifest};
+use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_reports::matrix::Way;
+
+use crate::iut::{Iut, IutKind};
+use crate::prepare::{RunNetwork, case_seed};
+
+/// The word of the command line for the peers in this program.
+pub const EMBEDDED: &str = "embedded";
+
+/// A side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The device.
+    Client,
+    /// The server.
+    Server,
+}
+
+impl Role {
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// A client or a server.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// Its name; the matrix makes it unique on its side.
+    pub name: String,
+    /// What it claims.
+    pub claims: Claims,
+    /// Its version, as far as it is known.
+    pub version: Option<String>,
+    /// Its manifest and the manifest's folder; none for what is in this program.
+    pub manifest: Option<(Arc<Manifest>, PathBuf)>,
+    /// The manifest's file, as it was given.
+    pub manifest_file: Option<String>,
+    /// Failures that are expected of it.
+    pub expected: Vec<ExpectedFailure>,
+    /// The settings of an embedded device.
+    pub device: Option<Box<DeviceConfig>>,
+}
+
+/// Why an IUT cannot take part.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartyError {
+    /// A server has no adapter.
+    #[error("{0} is to be a server of the matrix, and its manifest has no `adapter`")]
+    NoAdapter(String),
+    /// A client has no command.
+    #[error("{0} is to be a client of the matrix, and its manifest has no `command`")]
+    NoCommand(String),
+}
+
+impl Party {
+    /// The embedded device, as it is in a run.
+    #[must_use]
+    pub fn embedded_client() -> Self {
+        let mut party = Self::of_parts(Iut::embedded());
+        EMBEDDED.clone_into(&mut party.name);
+        party
+    }
+
+    /// The embedded server of updates.
+    #[must_use]
+    pub fn embedded_server() -> Self {
+        let at = ([192, 0, 2, 1], 5683).into();
+        let server = fotaproof_lwm2m::UpdateServer::new(fotaproof_lwm2m::UpdateServerConfig::new(at));
+        let mut claims = Claims::default();
+        for word in server.claims() {
+            // a word that the case language does not know cannot be asked for either
+            let _ = claims.add(&word);
+        }
+        Self {
+            name: EMBEDDED.to_owned(),
+            claims,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            manifest: None,
+            manifest_file: None,
+            expected: Vec::new(),
+            device: None,
+        }
+    }
+
+    fn of_parts(iut: Iut) -> Self {
+        Self {
+            device: match iut.kind {
+                IutKind::Embedded(config) => Some(config),
+                _ => None,
+            },
+            name: iut.name,
+            claims: iut.claims,
+            version: iut.version,
+            manifest: iut.manifest,
+            manifest_file: iut.manifest_file,
+            expected: iut.expected,
+        }
+    }
+
+    /// The IUT of a manifest in this role.
+    ///
+    /// # Errors
+    /// When its manifest does not say how it is run in this role.
+    pub fn of_iut(iut: Iut, role: Role) -> Result<Self, PartyError> {
+        let party = Self::of_parts(iut);
+        let manifest = party.manifest.as_ref().map(|(manifest, _)| manifest);
+        match role {
+            Role::Server if manifest.is_none_or(|manifest| manifest.adapter.is_none()) => {
+                Err(PartyError::NoAdapter(party.name))
+            }
+            Role::Client if party.device.is_none() && manifest.is_none_or(|manifest| manifest.command.is_none()) => {
+                Err(PartyError::NoCommand(party.name))
+            }
+            _ => Ok(party),
+        }
+    }
+
+    /// Whether it is in this program.
+    #[must_use]
+    pub fn is_embedded(&self, role: Role) -> bool {
+        match role {
+            Role::Client => self.device.is_some(),
+            Role::Server => self.manifest.is_none(),
+        }
+    }
+}
+
+/// What a matrix is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The clients.
+    pub clients: Vec<Party>,
+    /// The servers.
+    pub servers: Vec<Party>,
+    /// The networks.
+    pub networks: Vec<RunNetwork>,
+    /// The ways.
+    pub ways: Vec<Way>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Bytes of a package, where it can be chosen.
+    pub size: u64,
+}
+
+/// One cell of a plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planned<'a> {
+    pub(super) client: &'a Party,
+    pub(super) client_index: usize,
+    pub(super) server: &'a Party,
+    pub(super) server_index: usize,
+    pub(super) network: &'a RunNetwork,
+    pub(super) way: Way,
+}
+
+impl Plan {
+    /// Gives parties of one side different names.
+    #[must_use]
+    pub fn with_unique_names(mut self) -> Self {
+        for side in [&mut self.clients, &mut self.servers] {
+            let mut taken = BTreeSet::new();
+            for party in side.iter_mut() {
+                let base = party.name.clone();
+                let mut number = 2;
+                while !taken.insert(party.name.clone()) {
+                    party.name = format!("{base} {number}");
+                    number += 1;
+                }
+            }
+        }
+        self
+    }
+
+    /// All cells, in the order of the results.
+    pub(super) fn cells(&self) -> Vec<Planned<'_>> {
+        let mut cells = Vec::new();
+        for network in &self.networks {
+            for way in &self.ways {
+                for (client_index, client) in self.clients.iter().enumerate() {
+                    for (server_index, server) in self.servers.iter().enumerate() {
+                        cells.push(Planned {
+                            client,
+                            client_index,
+                            server,
+                            server_index,
+                            network,
+                            way: *way,
+                        });
+                    }
+                }
+            }
+        }
+        cells
+    }
+}
+
+impl Planned<'_> {
+    /// The id, as people read it.
+    pub(super) fn id(&self) -> String {
+        format!(
+            "{}/{}/{}/{}",
+            self.network.name,
+            self.way.word(),
+            self.client.name,
+            self.server.name
+        )
+    }
+
+    /// The id that expected failures name: `matrix.push[client=A,server=B,network=N]`.
+    pub(super) fn case_id(&self) -> String {
+        format!(
+            "matrix.{}[client={},server={},network={}]",
+            self.way.word(),
+            self.client.name,
+            self.server.name,
+            self.network.name
+        )
+    }
+
+    /// The seed: it depends on the run's and on what the cell is, not on what else is in the matrix.
+    pub(super) fn seed(&self, run: u64) -> u64 {
+        case_seed(run, &self.case_id())
+    }
+
+    /// Why the claims of a side do not cover it.
+    pub(super) fn not_applicable(&self) -> Option<String> {
+        let (of_client, of_server) = match self.way {
+            Way::Push => ("push", "srv:push"),
+            Way::Pull => ("pull:coap", "srv:pull"),
+        };
+        [(self.client, of_client), (self.server, of_server)]
+            .into_iter()
+            .find(|(party, word)| !party.claims.has(word))
+            .map(|(party, word)| format!("{} does not claim {word}", party.name))
+    }
+
+    /// Whether it runs in virtual time: both sides are in this program.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.client.is_embedded(Role::Client) && self.server.is_embedded(Role::Server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let client = Party::embedded_client();
+        let push_only = Party {
+            claims: Claims::new(["push"]).unwrap(),
+            ..client.clone()
+        };
+        let pull_only = Party {
+            claims: Claims::new(["srv:pull"]).unwrap(),
+            ..Party::embedded_server()
+        };
+        Plan {
+            clients: vec![client, push_only],
+            servers: vec![Party::embedded_server(), pull_only],
+            networks: vec![RunNetwork::default()],
+            ways: vec![Way::Push, Way::Pull],
+            seed: 1,
+            size: 1000,
+        }
+        .with_unique_names()
+    }
+
+    #[test]
+    fn every_client_meets_every_server_each_way() {
+        let plan = plan();
+        let ids: Vec<String> = plan.cells().iter().map(Planned::id).collect();
+        assert_eq!(
+            ids,
+            [
+                "default/push/embedded/embedded",
+                "default/push/embedded/embedded 2",
+                "default/push/embedded 2/embedded",
+                "default/push/embedded 2/embedded 2",
+                "default/pull/embedded/embedded",
+                "default/pull/embedded/embedded 2",
+                "default/pull/embedded 2/embedded",
+                "default/pull/embedded 2/embedded 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_side_does_not_claim_does_not_apply_and_says_why() {
+        let plan = plan();
+        let why: Vec<Option<String>> = plan.cells().iter().map(Planned::not_applicable).collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            why,
+            [
+                None,
+                some("embedded 2 does not claim srv:push"),
+                None,
+                some("embedded 2 does not claim srv:push"),
+                None,
+                None,
+                some("embedded 2 does not claim pull:coap"),
+                some("embedded 2 does not claim pull:coap"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cell_draws_the_same_dice_in_every_matrix() {
+        let plan = plan();
+        let alone = Plan {
+            clients: vec![plan.clients[0].clone()],
+            ways: vec![Way::Pull],
+            ..plan.clone()
+        };
+        assert_eq!(plan.cells()[4].seed(7), alone.cells()[0].seed(7));
+        assert_ne!(plan.cells()[4].seed(7), plan.cells()[0].seed(7));
+    }
+}

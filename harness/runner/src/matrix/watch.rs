@@ -1,0 +1,478 @@
+//! The link between a client and a server, and everything that watches it: events, the checks at both ends, counts.
+//!
+//! Client and server stand at the two ends of one emulated link: the client at [`Point::Iut`], the server and the harness's
+//! repository at [`Point::Peer`]. The checks judge an end, so there are two sets of them: one sees the events as they are, the
+//! other sees them mirrored, as if the server were the implementation under test.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fotaproof_checks::{CheckConfig, Checks};
+use fotaproof_net as net;
+use fotaproof_trace::{
+    Datagram, Event, EventKind, FateOfPacket, Finding, Fragment, Packet, Point, Toward, TransferFacts,
+};
+use fotaproof_wire::coap::{MessageView, Type};
+
+use super::plan::Role;
+use crate::session::exchanges::Exchanges;
+use crate::session::facts::Conversations;
+use crate::session::world::{cut, fate_words, toward_net, toward_trace};
+
+/// Checks that ask something of a device alone, and are not asked of a server.
+const OF_DEVICES: [&str; 7] = [
+    "state-machine",
+    "result-belongs",
+    "observe-order",
+    "observe-token",
+    "no-message-after-deregister",
+    "register-sanity",
+    "response-code",
+];
+/// Messages that are remembered to know those that come again.
+const REMEMBERED: usize = 1 << 16;
+/// Events of one cell at the most: a guard against a flood.
+const EVENTS: u64 = 10_000_000;
+
+/// What the watch has for its cell.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// An event for journal and capture.
+    Event(Arc<Event>),
+    /// A datagram arrived at the client's end.
+    ToClient {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    /// A datagram arrived at the other end.
+    ToPeer {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+}
+
+/// What was counted on the link, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
+    pub(super) again: u64,
+}
+
+/// The link and its watchers.
+#[derive(Debug)]
+pub(super) struct Watch {
+    link: net::Link,
+    conversations: Conversations,
+    exchanges: Exchanges,
+    checks: [Checks; 2],
+    /// What did not hold, by side.
+    pub(super) findings: [Vec<Finding>; 2],
+    /// Confirmable and non-confirmable messages that were sent.
+    sent: BTreeSet<(SocketAddr, SocketAddr, Bytes)>,
+    again: u64,
+    toward: BTreeMap<net::DatagramId, Toward>,
+    out: VecDeque<Seen>,
+    no: u64,
+    /// The client sent something.
+    pub(super) heard_client: bool,
+    /// The other end sent something.
+    pub(super) heard_server: bool,
+}
+
+impl Watch {
+    pub(super) fn new(spec: net::LinkSpec, seed: u64, client: CheckConfig, server: CheckConfig) -> Self {
+        let server = CheckConfig {
+            disabled: server
+                .disabled
+                .into_iter()
+                .chain(OF_DEVICES.map(str::to_owned))
+                .collect(),
+            ..server
+        };
+        Self {
+            link: net::Link::new(spec, seed),
+            conversations: Conversations::default(),
+            exchanges: Exchanges::default(),
+            checks: [Checks::new(client), Checks::new(server)],
+            findings: [Vec::new(), Vec::new()],
+            sent: BTreeSet::new(),
+            again: 0,
+            toward: BTreeMap::new(),
+            out: VecDeque::new(),
+            no: 0,
+            heard_client: false,
+            heard_server: false,
+        }
+    }
+
+    /// A datagram of the client enters the link.
+    pub(super) fn from_client(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.heard_client = true;
+        self.enter(now, Toward::Peer, from, to, bytes);
+    }
+
+    /// A datagram of the server or the repository enters the link.
+    pub(super) fn from_peer(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.heard_server = true;
+        self.enter(now, Toward::Iut, from, to, bytes);
+    }
+
+    fn enter(&mut self, now: Duration, toward: Toward, src: SocketAddr, dst: SocketAddr, payload: Bytes) {
+        // the events before it come first
+        self.turn(now);
+        let peer = if toward == Toward::Peer { dst } else { src };
+        let facts = self.conversations.facts(peer, toward, &payload);
+        let has_id_of_its_own = MessageView::parse(&payload)
+            .is_ok_and(|view| matches!(view.kind(), Type::Con | Type::Non));
+        if has_id_of_its_own {
+            if self.sent.len() >= REMEMBERED {
+                self.sent.clear();
+            }
+            self.again += u64::from(!self.sent.insert((src, dst, payload.clone())));
+        }
+        let (packets, largest) = cut(self.link.spec(), toward, src.is_ipv6(), payload.len());
+        let id = self.link.send(
+            now,
+            net::Datagram {
+                toward: toward_net(toward),
+                src,
+                dst,
+                payload: payload.clone(),
+                facts,
+            },
+        );
+        self.exchanges.sent(now, id, src, dst, &payload);
+        self.remember(id, toward);
+        let datagram = Datagram {
+            point: entry(toward),
+            toward,
+            datagram: id.0,
+            src,
+            dst,
+            payload,
+            packets,
+            largest,
+            altered: false,
+            planned: false,
+        };
+        self.emit(now, EventKind::Datagram(datagram));
+        self.turn(now);
+    }
+
+    /// Packets tell no direction of their fate; what is long gone is forgotten.
+    fn remember(&mut self, id: net::DatagramId, toward: Toward) {
+        self.toward.insert(id, toward);
+        if self.toward.len() > REMEMBERED {
+            self.toward.pop_first();
+        }
+    }
+
+    /// Takes from the link what happened by now.
+    pub(super) fn turn(&mut self, now: Duration) {
+        while let Some(event) = self.link.poll(now) {
+            self.link_event(event);
+        }
+    }
+
+    /// The next thing for the cell.
+    pub(super) fn poll(&mut self) -> Option<Seen> {
+        self.out.pop_front()
+    }
+
+    /// When the link has something to do.
+    pub(super) fn poll_deadline(&self) -> Option<Duration> {
+        self.link.poll_deadline()
+    }
+
+    /// Tells an event to all who watch.
+    pub(super) fn emit(&mut self, now: Duration, kind: EventKind) {
+        if self.no >= EVENTS {
+            return;
+        }
+        self.no += 1;
+        let event = Event {
+            no: self.no,
+            at: now,
+            kind,
+        };
+        let known = [self.findings[0].len(), self.findings[1].len()];
+        self.checks[0].on_event(&event, &mut self.findings[0]);
+        if let Some(mirrored) = mirrored(&event) {
+            self.checks[1].on_event(&mirrored, &mut self.findings[1]);
+        }
+        self.out.push_back(Seen::Event(Arc::new(event)));
+        self.tell_findings(now, known);
+    }
+
+    /// A remark for the journal.
+    pub(super) fn note(&mut self, now: Duration, text: String) {
+        self.emit(now, EventKind::Note { text });
+    }
+
+    /// The server was given this image and ended its transfer: what it sent must be that.
+    pub(super) fn transferred(&mut self, now: Duration, facts: TransferFacts) {
+        self.emit(now, EventKind::Transfer(facts));
+    }
+
+    /// Findings are events too, which makes them comments in the capture.
+    fn tell_findings(&mut self, now: Duration, known: [usize; 2]) {
+        for (role, known) in [Role::Client, Role::Server].into_iter().zip(known) {
+            let fresh: Vec<Finding> = self.findings[role as usize][known..].to_vec();
+            for finding in fresh {
+                self.no += 1;
+                let title = format!("{}: {}", role.word(), finding.title);
+                let kind = EventKind::Finding(Finding { title, ..finding });
+                self.out.push_back(Seen::Event(Arc::new(Event {
+                    no: self.no,
+                    at: now,
+                    kind,
+                })));
+            }
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn finish(&mut self, now: Duration) {
+        self.turn(now);
+        let known = [self.findings[0].len(), self.findings[1].len()];
+        for (checks, findings) in self.checks.iter_mut().zip(&mut self.findings) {
+            checks.finish(now, findings);
+        }
+        self.tell_findings(now, known);
+    }
+
+    pub(super) fn counted(&self) -> Counted {
+        let both = [net::Toward::Iut, net::Toward::Peer].map(|toward| self.link.counters(toward));
+        Counted {
+            datagrams: both.iter().map(|one| one.datagrams).sum(),
+            bytes: both.iter().map(|one| one.bytes).sum(),
+            lost: both.iter().map(|one| one.lost()).sum(),
+            again: self.again,
+        }
+    }
+
+    /// An exchange that came to nothing because of what the link lost by chance.
+    pub(super) fn broken_by_chance(&self) -> Option<String> {
+        self.exchanges.broken_by_chance(Duration::ZERO)
+    }
+
+    fn link_event(&mut self, event: net::LinkEvent) {
+        let at = event.at();
+        match event {
+            net::LinkEvent::Packet {
+                point,
+                toward,
+                packet,
+                datagram,
+                fragment,
+                bytes,
+                altered,
+                ..
+            } => {
+                let packet = Packet {
+                    point: match point {
+                        net::Point::Iut => Point::Iut,
+                        net::Point::Peer => Point::Peer,
+                    },
+                    toward: toward_trace(toward),
+                    packet: packet.0,
+                    datagram: datagram.0,
+                    fragment: fragment.map(|part| Fragment {
+                        index: part.index,
+                        offset: part.offset,
+                        more: part.more,
+                    }),
+                    bytes,
+                    altered,
+                };
+                self.emit(at, EventKind::Packet(packet));
+            }
+            net::LinkEvent::Fate {
+                packet,
+                datagram,
+                rule,
+                fate,
+                draw,
+                ..
+            } => {
+                if fate == net::Fate::Pass && rule.is_none() && draw.is_none() {
+                    return;
+                }
+                if fate == net::Fate::Dropped(net::DropReason::Loss) {
+                    self.exchanges.lost(at, datagram);
+                }
+                let (fate, reason, delay) = fate_words(&fate);
+                let fate = FateOfPacket {
+                    toward: self.toward.get(&datagram).copied().unwrap_or(Toward::Peer),
+                    packet: packet.0,
+                    datagram: datagram.0,
+                    rule,
+                    fate,
+                    reason,
+                    delay,
+                    draw,
+                };
+                self.emit(at, EventKind::Fate(fate));
+            }
+            net::LinkEvent::Delivered {
+                toward,
+                datagram,
+                src,
+                dst,
+                payload,
+                packets,
+                largest,
+                altered,
+                ..
+            } => {
+                self.exchanges.delivered(datagram);
+                let toward = toward_trace(toward);
+                let told = Datagram {
+                    point: exit(toward),
+                    toward,
+                    datagram: datagram.0,
+                    src,
+                    dst,
+                    payload: payload.clone(),
+                    packets,
+                    largest,
+                    altered,
+                    planned: false,
+                };
+                self.emit(at, EventKind::Datagram(told));
+                let (from, to, bytes) = (src, dst, payload);
+                self.out.push_back(match toward {
+                    Toward::Iut => Seen::ToClient { from, to, bytes },
+                    Toward::Peer => Seen::ToPeer { from, to, bytes },
+                });
+            }
+            net::LinkEvent::Refused { to_sender, mtu, .. } => {
+                let end = if to_sender == net::Point::Iut {
+                    "client"
+                } else {
+                    "server"
+                };
+                self.note(at, format!("the link told the {end} that the packet is above its MTU of {mtu}"));
+            }
+        }
+    }
+}
+
+const fn entry(toward: Toward) -> Point {
+    match toward {
+        Toward::Peer => Point::Iut,
+        Toward::Iut => Point::Peer,
+    }
+}
+
+const fn exit(toward: Toward) -> Point {
+    match toward {
+        Toward::Peer => Point::Peer,
+        Toward::Iut => Point::Iut,
+    }
+}
+
+/// The event as it looks when the server is the one that is judged; none for what it is not concerned with.
+fn mirrored(event: &Event) -> Option<Event> {
+    let kind = match &event.kind {
+        EventKind::Datagram(datagram) => EventKind::Datagram(Datagram {
+            point: match datagram.point {
+                Point::Iut => Point::Peer,
+                Point::Peer => Point::Iut,
+            },
+            toward: match datagram.toward {
+                Toward::Iut => Toward::Peer,
+                Toward::Peer => Toward::Iut,
+            },
+            ..datagram.clone()
+        }),
+        EventKind::Transfer(facts) => EventKind::Transfer(facts.clone()),
+        _ => return None,
+    };
+    Some(Event {
+        no: event.no,
+        at: event.at,
+        kind,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (SocketAddr, SocketAddr) {
+        (([192, 0, 2, 2], 50_000).into(), ([192, 0, 2, 1], 5683).into())
+    }
+
+    fn watch() -> Watch {
+        Watch::new(net::LinkSpec::default(), 1, CheckConfig::default(), CheckConfig::default())
+    }
+
+    fn bytes(bytes: &'static [u8]) -> Bytes {
+        Bytes::from_static(bytes)
+    }
+
+    /// GET /5, message 7, token aa.
+    const GET: &[u8] = &[0x41, 1, 0, 7, 0xaa, 0xb1, b'5'];
+
+    #[test]
+    fn each_side_is_blamed_for_its_own_deeds_only() {
+        for (by_server, blamed) in [(true, Role::Server), (false, Role::Client)] {
+            let (client, server) = ends();
+            let mut watch = watch();
+            // an Acknowledgement with another token than the request
+            let (asks, answers) = if by_server { (client, server) } else { (server, client) };
+            let send = |watch: &mut Watch, now, from, to, bytes| {
+                if from == client {
+                    watch.from_client(now, from, to, bytes);
+                } else {
+                    watch.from_peer(now, from, to, bytes);
+                }
+            };
+            send(&mut watch, Duration::ZERO, asks, answers, bytes(GET));
+            watch.turn(Duration::from_millis(500));
+            send(
+                &mut watch,
+                Duration::from_millis(500),
+                answers,
+                asks,
+                bytes(&[0x61, 69, 0, 7, 0xbb]),
+            );
+            watch.finish(Duration::from_secs(9));
+            let guilty = watch.findings[blamed as usize].clone();
+            assert!(!guilty.is_empty(), "{blamed:?}");
+            assert!(watch.findings[1 - blamed as usize].is_empty(), "{:?}", watch.findings);
+            let mut told = 0;
+            while let Some(seen) = watch.poll() {
+                if let Seen::Event(event) = seen
+                    && let EventKind::Finding(finding) = &event.kind
+                {
+                    told += 1;
+                    assert!(finding.title.starts_with(&format!("{}: ", blamed.word())));
+                }
+            }
+            assert_eq!(told, guilty.len());
+        }
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_counted_once_each_time() {
+        let (client, server) = ends();
+        let mut watch = watch();
+        for second in [0, 3, 9] {
+            watch.from_peer(Duration::from_secs(second), server, client, bytes(GET));
+        }
+        watch.from_client(Duration::from_secs(10), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
+        watch.from_client(Duration::from_secs(11), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
+        let counted = watch.counted();
+        assert_eq!((counted.datagrams, counted.again), (5, 2), "an Acknowledgement has no id of its own");
+        assert_eq!(counted.bytes, 3 * 35 + 2 * 33);
+    }
+}

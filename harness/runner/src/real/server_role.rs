@@ -1,0 +1,483 @@
+//! The real driver for a server under test: the session's devices over UDP on one side, the server's adapter on the other.
+//!
+//! The session plays the devices under virtual addresses. Each of them has a socket of its own here, on a loopback host of its own
+//! where the system has one, so that a device which moves to another port really does.
+
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fotaproof_adapter::{Message, Operation, Reply, Request};
+use fotaproof_trace::{Event, Verdict};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::adapter::{Adapter, AdapterError, Attached, FromAdapter, time_for};
+use super::clock::Clock;
+use super::driver::{GRACE, Intake, LIMIT, LIVELOCK, SLACK, given_up};
+use super::Interrupt;
+use crate::session::{AdapterInput, Input, IutCommand, IutReport, Outcome, Output, Session, SessionConfig};
+
+/// How long the reply to `stop` is waited for after the case.
+const STOP: Duration = Duration::from_secs(15);
+/// Addresses that the devices of a case may have had; the oldest goes first.
+const SOCKETS: usize = 256;
+/// The largest UDP payload, and more.
+const BUFFER: usize = 65_536;
+
+/// One case against a server.
+#[derive(Clone, Debug)]
+pub struct ServerCase {
+    /// The session. What it knows of the adapter is filled in; its tolerance is raised to what a scheduler needs.
+    pub config: SessionConfig,
+    /// The adapter, which serves other cases too.
+    pub adapter: Adapter,
+    /// The folder of the instance: packages are put there, and the adapter may.
+    pub folder: PathBuf,
+}
+
+/// Runs a case and gives its outcome, after its instance is stopped. Every event goes to `sink` in order.
+///
+/// Whatever is wrong with the adapter or the environment is the outcome of the case: an error, never the server's failure.
+pub async fn run_case(
+    mut case: ServerCase,
+    sink: &mut (dyn FnMut(&Arc<Event>) + Send),
+    mut interrupt: Interrupt,
+) -> Outcome {
+    case.config.tolerance = case.config.tolerance.max(SLACK);
+    if let Err(reason) = furnish(&mut case) {
+        return given_up(reason, Duration::ZERO);
+    }
+    case.config
+        .tester
+        .capabilities
+        .clone_from(&case.adapter.hello().capabilities);
+    let limit = case.config.case.limit.map_or(LIMIT, |span| span.0);
+    let instance = case.config.tester.instance.clone();
+    let mut drive = Drive {
+        session: Session::new(case.config.clone()),
+        clock: Clock::starting(1.0),
+        last: Duration::ZERO,
+        sockets: DeviceSockets::new(),
+        attached: case.adapter.attach(&instance),
+        intake: Intake::new(),
+        started: false,
+        stopping: None,
+        unsent: 0,
+        given_up: None,
+    };
+    let wall = Instant::now().checked_add(limit + GRACE);
+    let mut outcome = drive.run(sink, &mut interrupt, wall).await;
+    if let Some(reason) = drive.given_up.take() {
+        outcome.reason.clone_from(&reason);
+        outcome.base_reason = reason;
+        outcome.verdict = outcome.verdict.max(Verdict::Error);
+    }
+    if drive.unsent > 0 {
+        outcome.notes.push(format!(
+            "{} datagrams to the server could not be sent: too large, or no way there",
+            drive.unsent
+        ));
+    }
+    outcome.notes.extend(drive.farewell(instance).await);
+    outcome
+}
+
+/// Puts the packages into files, whose names the adapter is told.
+fn furnish(case: &mut ServerCase) -> Result<(), String> {
+    let folder = std::path::absolute(&case.folder).unwrap_or_else(|_| case.folder.clone());
+    let told = |path: &Path, error: &io::Error| format!("{} cannot be written: {error}", path.display());
+    std::fs::create_dir_all(&folder).map_err(|error| told(&folder, &error))?;
+    for (name, image) in &case.config.packages {
+        let path = folder.join(format!("{name}.bin"));
+        std::fs::write(&path, &image.bytes).map_err(|error| told(&path, &error))?;
+        let told = path.display().to_string();
+        case.config.tester.files.insert(name.clone(), told);
+    }
+    case.config.tester.folder = Some(folder.display().to_string());
+    Ok(())
+}
+
+/// A session at work.
+struct Drive {
+    session: Session,
+    clock: Clock,
+    /// The latest time that the session was told.
+    last: Duration,
+    sockets: DeviceSockets,
+    attached: Attached,
+    intake: Intake,
+    /// `start` was asked for.
+    started: bool,
+    /// `stop` was asked for, under this id.
+    stopping: Option<u64>,
+    unsent: u64,
+    /// Why the driver ended the session.
+    given_up: Option<String>,
+}
+
+enum Wake {
+    Datagram { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Adapter(FromAdapter),
+    Timer,
+    Interrupt,
+    /// The case takes longer than it can, on the wall's clock.
+    Wall,
+    /// The session is due again and again at the same time.
+    Livelock,
+}
+
+impl Drive {
+    async fn run(
+        &mut self,
+        sink: &mut (dyn FnMut(&Arc<Event>) + Send),
+        interrupt: &mut Interrupt,
+        wall: Option<Instant>,
+    ) -> Outcome {
+        if let Some(outcome) = self.put(sink).await {
+            return outcome;
+        }
+        self.session.handle_timeout(Duration::ZERO);
+        let mut overdue = 0_u32;
+        loop {
+            if let Some(outcome) = self.put(sink).await {
+                return outcome;
+            }
+            let deadline = self.session.poll_deadline();
+            overdue = match deadline {
+                Some(at) if at <= self.last => overdue + 1,
+                _ => 0,
+            };
+            let wake = if overdue > LIVELOCK {
+                overdue = 0;
+                Wake::Livelock
+            } else {
+                self.wait(deadline, interrupt, wall).await
+            };
+            self.take(wake);
+        }
+    }
+
+    /// Waits for what comes first. What lies in the sockets is taken before a deadline that is over.
+    async fn wait(&mut self, deadline: Option<Duration>, interrupt: &mut Interrupt, wall: Option<Instant>) -> Wake {
+        let timer = deadline.and_then(|at| self.clock.instant(at));
+        loop {
+            let pause = self.intake.pause(Instant::now());
+            tokio::select! {
+                biased;
+                () = interrupt.wait() => return Wake::Interrupt,
+                (from, to, bytes) = self.sockets.receive(), if pause.is_none() => return Wake::Datagram { from, to, bytes },
+                said = self.attached.next() => return Wake::Adapter(said),
+                () = until(timer) => return Wake::Timer,
+                () = until(wall) => return Wake::Wall,
+                () = until(pause), if pause.is_some() => {}
+            }
+        }
+    }
+
+    /// Tells the session what happened.
+    fn take(&mut self, wake: Wake) {
+        let now = self.clock.now();
+        match wake {
+            Wake::Datagram { from, to, bytes } => {
+                self.intake.received();
+                let at = self.came(now);
+                self.tell(at, Input::Datagram { from, to, bytes });
+            }
+            Wake::Adapter(said) => {
+                if let Some(input) = input_of(said) {
+                    // it lay in the queue while the harness was not scheduled, which is not the server's delay
+                    let at = self.came(now);
+                    self.tell(at, Input::Adapter(input));
+                }
+            }
+            Wake::Timer => {
+                self.last = self.last.max(now);
+                self.session.handle_timeout(self.last);
+            }
+            Wake::Interrupt => self.tell(now, Input::Interrupt),
+            Wake::Wall | Wake::Livelock => {
+                let what = if matches!(wake, Wake::Wall) {
+                    "takes longer than its limit allows"
+                } else {
+                    "does not go on"
+                };
+                self.given_up = Some(format!(
+                    "the harness gave the case up: it {what}, in: {}",
+                    self.session.position()
+                ));
+                self.tell(now, Input::Interrupt);
+            }
+        }
+    }
+
+    /// When something that waited for us came: before a deadline that passed meanwhile.
+    fn came(&self, now: Duration) -> Duration {
+        let deadline = self.session.poll_deadline();
+        let before = deadline.map(|at| at.saturating_sub(Duration::from_nanos(1)));
+        before.map_or(now, |before| before.min(now)).max(self.last)
+    }
+
+    fn tell(&mut self, at: Duration, input: Input) {
+        self.last = self.last.max(at);
+        self.session.handle(self.last, input);
+    }
+
+    /// Carries out what the session asks; gives its outcome when it is over.
+    async fn put(&mut self, sink: &mut (dyn FnMut(&Arc<Event>) + Send)) -> Option<Outcome> {
+        let mut asked = 0_u32;
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Event(event) => sink(&event),
+                Output::Transmit { from, to, bytes } => {
+                    self.intake.sent();
+                    if self.sockets.send(from, to, &bytes).await.is_err() {
+                        self.unsent += 1;
+                    }
+                }
+                Output::Adapter(Request { id, operation }) => {
+                    match &operation {
+                        Operation::Start { .. } => self.started = true,
+                        Operation::Stop { .. } => self.stopping = Some(id),
+                        _ => {}
+                    }
+                    let within = time_for(&operation);
+                    self.attached.send(id, operation, within);
+                }
+                Output::Iut(_) | Output::AskImageDigest => {
+                    asked += 1;
+                    if asked > LIVELOCK {
+                        let reason = "the session asks without end".to_owned();
+                        return Some(given_up(reason, self.last));
+                    }
+                    let input = match output {
+                        Output::Iut(command) => Input::Iut(done_at_once(command)),
+                        _ => Input::ImageDigest(None),
+                    };
+                    let now = self.clock.now();
+                    self.tell(now, input);
+                }
+                Output::Done(outcome) => return Some(*outcome),
+            }
+        }
+        self.session
+            .is_over()
+            .then(|| given_up("the session ended without an outcome".to_owned(), self.last))
+    }
+
+    /// Stops the instance after the case, so that its address is free and the adapter is as it was.
+    async fn farewell(&mut self, instance: String) -> Option<String> {
+        if !self.started {
+            return None;
+        }
+        let id = match self.stopping {
+            Some(id) => id,
+            None => {
+                let operation = Operation::Stop { instance };
+                self.attached.send(u64::MAX, operation, STOP);
+                u64::MAX
+            }
+        };
+        let stopped = async {
+            loop {
+                match self.attached.next().await {
+                    FromAdapter::Reply { id: of, result } if of == id => return result.err(),
+                    FromAdapter::Gone(error) => return Some(error),
+                    _ => {}
+                }
+            }
+        };
+        match tokio::time::timeout(STOP, stopped).await {
+            // an instance that could not be started is not there
+            Ok(None | Some(AdapterError::Refused { .. })) => None,
+            Ok(Some(error)) => Some(format!("at `stop` after the case: {error}")),
+            Err(_) => Some(format!("the adapter did not answer `stop` within {STOP:?} after the case")),
+        }
+    }
+}
+
+/// A server is there as soon as its instance is: nothing else starts or stops it.
+fn done_at_once(command: IutCommand) -> IutReport {
+    match command {
+        IutCommand::Start | IutCommand::Fresh => IutReport::Started,
+        IutCommand::Stop => IutReport::Stopped {
+            status: "nothing is to be stopped".to_owned(),
+        },
+        IutCommand::PowerCut => IutReport::PowerCut,
+    }
+}
+
+/// What the session is told of what the adapter says.
+fn input_of(said: FromAdapter) -> Option<AdapterInput> {
+    let reply = |id, ok, error| AdapterInput::Message(Message::Reply(Reply { id, ok, error }));
+    Some(match said {
+        FromAdapter::Event(event) => AdapterInput::Message(Message::Event(event)),
+        FromAdapter::Reply { id, result } => match result {
+            Ok(answer) => reply(id, Some(answer), None),
+            Err(AdapterError::Refused { error, .. }) => reply(id, None, Some(error)),
+            // told by itself
+            Err(AdapterError::Died { .. } | AdapterError::Broken(_)) => return None,
+            Err(other) => broken(&other),
+        },
+        FromAdapter::Broken(error) => broken(&error),
+        FromAdapter::Gone(AdapterError::Died { status, said }) => AdapterInput::Died {
+            status: format!("{status}{said}"),
+        },
+        FromAdapter::Gone(error) => AdapterInput::Died {
+            status: error.to_string(),
+        },
+    })
+}
+
+fn broken(error: &AdapterError) -> AdapterInput {
+    let reason = match error {
+        AdapterError::Broken(reason) => reason.clone(),
+        other => other.to_string(),
+    };
+    AdapterInput::Broken {
+        reason,
+        line: String::new(),
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => core::future::pending().await,
+    }
+}
+
+/// A socket for each address that a device of the session has or had.
+struct DeviceSockets {
+    open: Vec<(SocketAddr, UdpSocket)>,
+    /// The hosts of the session, in the order in which they came; each has a host of the loopback network.
+    hosts: Vec<IpAddr>,
+    turn: usize,
+    buffer: Vec<u8>,
+}
+
+impl DeviceSockets {
+    fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            hosts: Vec::new(),
+            turn: 0,
+            buffer: vec![0; BUFFER],
+        }
+    }
+
+    /// The next datagram: its sender, the virtual address that it came to, and what it is. Dropping the future loses nothing.
+    async fn receive(&mut self) -> (SocketAddr, SocketAddr, Bytes) {
+        core::future::poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SocketAddr, Bytes)> {
+        let count = self.open.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let (to, socket) = &self.open[index];
+            loop {
+                let mut buffer = ReadBuf::new(&mut self.buffer);
+                match socket.poll_recv_from(cx, &mut buffer) {
+                    Poll::Ready(Ok(from)) => {
+                        let bytes = Bytes::copy_from_slice(buffer.filled());
+                        let to = *to;
+                        self.turn = (index + 1) % count;
+                        return Poll::Ready((from, to, bytes));
+                    }
+                    // an ICMP error of an earlier datagram: the server's port is closed, which is its affair
+                    Poll::Ready(Err(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends from a virtual address to the server.
+    async fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let index = match self.open.iter().position(|(address, _)| *address == from) {
+            Some(index) => index,
+            None => self.open_for(from, to).await?,
+        };
+        let (_, socket) = &self.open[index];
+        match socket.send_to(bytes, to).await {
+            // the error of an earlier datagram, told now
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(bytes, to).await,
+            sent => sent,
+        }?;
+        Ok(())
+    }
+
+    async fn open_for(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
+        let host = match self.hosts.iter().position(|host| *host == from.ip()) {
+            Some(host) => host,
+            None => {
+                self.hosts.push(from.ip());
+                self.hosts.len() - 1
+            }
+        };
+        let own = u8::try_from(host + 1).map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
+        let socket = match (to.ip(), own) {
+            (IpAddr::V6(_), _) => UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await?,
+            // not every system has the whole of 127/8
+            (IpAddr::V4(_), Ok(own)) => match UdpSocket::bind((own, 0)).await {
+                Ok(socket) => socket,
+                Err(_) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+            },
+            (IpAddr::V4(_), Err(_)) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+        };
+        if self.open.len() == SOCKETS {
+            self.open.remove(0);
+        }
+        self.open.push((from, socket));
+        Ok(self.open.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_virtual_address_has_a_socket_and_hosts_differ() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = server.local_addr().unwrap();
+        let mut sockets = DeviceSockets::new();
+        let addresses = ["192.0.2.10:50000", "192.0.2.10:50001", "192.0.2.11:50000"];
+        let mut seen = Vec::new();
+        for address in addresses {
+            let from: SocketAddr = address.parse().unwrap();
+            for _ in 0..2 {
+                sockets.send(from, to, address.as_bytes()).await.unwrap();
+                let mut buffer = [0; 64];
+                let (length, real) = server.recv_from(&mut buffer).await.unwrap();
+                assert_eq!(&buffer[..length], address.as_bytes());
+                seen.push(real);
+                server.send_to(b"back", real).await.unwrap();
+                assert_eq!(sockets.receive().await, (to, from, Bytes::from_static(b"back")));
+            }
+        }
+        let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(distinct.len(), 3);
+        assert_eq!(seen[0].ip(), seen[2].ip());
+        assert_ne!(seen[0].ip(), seen[4].ip());
+    }
+
+    #[tokio::test]
+    async fn addresses_do_not_grow_without_bound() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = server.local_addr().unwrap();
+        let mut sockets = DeviceSockets::new();
+        for port in 0..(SOCKETS as u16 + 10) {
+            let from = SocketAddr::from(([192, 0, 2, 10], 50_000 + port));
+            sockets.send(from, to, b"x").await.unwrap();
+        }
+        assert_eq!(sockets.open.len(), SOCKETS);
+    }
+}

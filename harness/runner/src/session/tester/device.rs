@@ -1,0 +1,200 @@
+//! A device of the harness on its host: its sockets, what it has told, and what is true of it.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use fotaproof_lwm2m::device::{
+    ActAnswer, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash, SocketId,
+};
+use fotaproof_trace::SampleSource;
+
+use super::super::firmware::{Firmware, Sampled};
+
+/// The first port that a device uses; each socket that it opens takes the next.
+const FIRST_PORT: u16 = 50_000;
+
+/// A device with its host.
+#[derive(Debug)]
+pub(crate) struct TestDevice {
+    device: Device,
+    host: IpAddr,
+    ports: BTreeMap<SocketId, u16>,
+    next_port: u16,
+    /// Where its last message to the server came from.
+    address: Option<SocketAddr>,
+    /// What is true of it, as of its last turn.
+    pub(crate) truth: DeviceTruth,
+    /// Its State and Result in the order in which they held.
+    pub(crate) firmware: Firmware,
+    /// Locations of its registrations, without the leading slash, each once.
+    pub(crate) locations: Vec<String>,
+    /// It runs, or is to run: it was switched on and not off since.
+    pub(crate) wanted: bool,
+    touched: bool,
+    seen: usize,
+}
+
+/// What a turn of a device brought.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Pairs that held, each from its time on.
+    pub(crate) pairs: Vec<(Duration, u8, u8)>,
+    /// Registers that were accepted.
+    pub(crate) registrations: u32,
+    /// Updates that were accepted.
+    pub(crate) updates: u32,
+    /// It is no longer registered.
+    pub(crate) deregistered: bool,
+    /// Answers to requests of the case.
+    pub(crate) answers: Vec<ActAnswer>,
+}
+
+/// What a device gives the world.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// A datagram.
+    Transmit {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    /// A line for people.
+    Log(String),
+}
+
+impl TestDevice {
+    /// A device that is off.
+    pub(crate) fn new(config: DeviceConfig, host: IpAddr) -> Self {
+        let flash = Flash::new(config.version.clone());
+        Self {
+            device: Device::new(config, flash),
+            host,
+            ports: BTreeMap::new(),
+            next_port: FIRST_PORT,
+            address: None,
+            truth: DeviceTruth::default(),
+            firmware: Firmware::default(),
+            locations: Vec::new(),
+            wanted: false,
+            touched: true,
+            seen: 0,
+        }
+    }
+
+    pub(crate) const fn host(&self) -> IpAddr {
+        self.host
+    }
+
+    /// Where it is, or would be.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+            .unwrap_or_else(|| SocketAddr::new(self.host, self.next_port.saturating_sub(1).max(FIRST_PORT)))
+    }
+
+    pub(crate) fn config(&self) -> &DeviceConfig {
+        self.device.config()
+    }
+
+    /// Tells it what happens.
+    pub(crate) fn handle(&mut self, now: Duration, input: DeviceInput) {
+        match &input {
+            DeviceInput::PowerOn => self.wanted = true,
+            DeviceInput::PowerCut | DeviceInput::Stop => self.wanted = false,
+            _ => {}
+        }
+        self.touched = true;
+        self.device.handle(now, input);
+    }
+
+    /// Gives it an order.
+    pub(crate) fn act(&mut self, now: Duration, act: DeviceAct) {
+        self.handle(now, DeviceInput::Act(act));
+    }
+
+    /// Gives it a datagram; one to a port that is closed is lost.
+    pub(crate) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let socket = self.ports.iter().find(|(_, port)| **port == to.port()).map(|(id, _)| *id);
+        if let Some(socket) = socket {
+            let bytes = Bytes::copy_from_slice(bytes);
+            self.handle(now, DeviceInput::Datagram { socket, from, bytes });
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        if self.device.poll_deadline().is_some_and(|at| at <= now) {
+            self.touched = true;
+            self.device.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn poll_deadline(&self) -> Option<Duration> {
+        self.device.poll_deadline()
+    }
+
+    /// The next thing that it gives.
+    pub(crate) fn poll(&mut self) -> Option<Given> {
+        loop {
+            match self.device.poll_output()? {
+                DeviceOutput::OpenSocket(socket) => {
+                    self.ports.insert(socket, self.next_port);
+                    self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+                }
+                DeviceOutput::CloseSocket(socket) => {
+                    self.ports.remove(&socket);
+                }
+                DeviceOutput::Transmit { socket, to, bytes } => {
+                    let Some(port) = self.ports.get(&socket) else { continue };
+                    let from = SocketAddr::new(self.host, *port);
+                    if to == self.device.config().server {
+                        self.address = Some(from);
+                    }
+                    return Some(Given::Transmit { from, to, bytes });
+                }
+                DeviceOutput::Log(line) => return Some(Given::Log(line)),
+                DeviceOutput::Off => {
+                    self.ports.clear();
+                    self.wanted = false;
+                }
+                DeviceOutput::Rebooted { .. } => {}
+            }
+        }
+    }
+
+    /// Whether something happened to it since this was asked last.
+    pub(crate) fn take_touched(&mut self) -> bool {
+        core::mem::take(&mut self.touched)
+    }
+
+    /// Looks at what is true of it now.
+    pub(crate) fn refresh(&mut self) -> Changes {
+        let before = core::mem::replace(&mut self.truth, self.device.truth());
+        let now = &self.truth;
+        let mut changes = Changes {
+            registrations: now.registrations.saturating_sub(before.registrations),
+            updates: now.updates.saturating_sub(before.updates),
+            deregistered: before.registered && !now.registered,
+            ..Changes::default()
+        };
+        changes.pairs.extend(now.history.iter().skip(self.seen).copied());
+        self.seen = now.history.len();
+        for (at, state, result) in &changes.pairs {
+            self.firmware.add(Sampled {
+                at: *at,
+                state: Some(*state),
+                result: Some(*result),
+                by: SampleSource::Truth,
+            });
+        }
+        let location = now.location.trim_start_matches('/');
+        if !location.is_empty() && self.locations.last().is_none_or(|last| last != location) {
+            self.locations.push(location.to_owned());
+        }
+        while let Some(answer) = self.device.poll_answer() {
+            changes.answers.push(answer);
+        }
+        changes
+    }
+}

@@ -1,0 +1,231 @@
+//! `matrix.html`: one page that holds all it needs and fetches nothing. Every text goes through the template, which escapes
+//! it; the page's policy forbids scripts and outside resources.
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::view::{
+    COLUMNS, evidence, figures, findings, grids, headline, href, interop, is_problem, named, outcome, run_word, short,
+    summary,
+};
+use super::{Cell, MatrixResults, Party, Side, Way};
+use crate::model::{Finding, Verdict};
+use crate::text::{duration, lines, one_line};
+use crate::view::join;
+use crate::write::{WriteError, write_atomically};
+
+/// Name of the file in the folder of a run.
+pub const FILE: &str = "matrix.html";
+
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --good: #1a7f37; --bad: #cf222e; --unsure: #9a6700; --line: #8884; --soft: #8881; }
+@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #f85149; --unsure: #d29922; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; } th, td { padding: .3rem .8rem; border: 1px solid var(--line); }
+.grid td { text-align: center; min-width: 8rem; } .figures td { text-align: right; } .figures td:first-child, th { text-align: left; }
+.wide { overflow-x: auto; } a { color: inherit; }
+details { border-top: 1px solid var(--line); padding: .3rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
+.verdict { font-weight: 600; } .pass { color: var(--good); } .fail { color: var(--bad); } .unsure { color: var(--unsure); } .quiet { opacity: .7; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .3rem 0 .8rem 1.2rem; }
+dt { opacity: .7; } dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
+.finding { margin: .5rem 0 0 1.2rem; } :target { background: var(--soft); }
+";
+
+/// The page. Paths of evidence are relative to the folder of the run, where it stands.
+#[must_use]
+pub fn render(results: &MatrixResults) -> String {
+    let word = run_word(results).to_lowercase();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                title { "fotaproof matrix: " (word) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "fotaproof matrix: " span class=(if results.exit_code == 0 { "pass" } else { "fail" }) { (word) } }
+                p { (summary(results)) }
+                @if let Some(reason) = &results.aborted { p.unsure { "The run ended early: " (one_line(reason)) } }
+                @for note in &results.notes { p.quiet { "Note: " (one_line(note)) } }
+                dl {
+                    dt { "run" } dd { (one_line(&results.run)) ", " (one_line(&results.started)) }
+                    dt { "packages" } dd { (results.size) " bytes" }
+                    dt { "harness" } dd { "fotaproof " (one_line(&results.harness)) }
+                }
+                @for (network, way) in grids(results) {
+                    h2 { (way.word()) " over " (one_line(network)) }
+                    div.wide { (grid(results, network, way)) }
+                }
+                (measurements(results))
+                h2 { "Cells" }
+                @for (index, cell) in results.cells.iter().enumerate() { (self::cell(index, cell)) }
+                h2 { "Who took part" }
+                (parties("client", &results.clients))
+                (parties("server", &results.servers))
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// Writes the page, whole or not at all.
+///
+/// # Errors
+/// Those of [`write_atomically`].
+pub fn write_file(path: &Path, results: &MatrixResults) -> Result<(), WriteError> {
+    write_atomically(path, render(results).as_bytes())
+}
+
+const fn class(cell: &Cell) -> &'static str {
+    match cell.verdict {
+        _ if cell.expected => "quiet",
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Inconclusive | Verdict::Error => "unsure",
+        Verdict::NotApplicable | Verdict::NotRun => "quiet",
+    }
+}
+
+fn grid(results: &MatrixResults, network: &str, way: Way) -> Markup {
+    html! {
+        table.grid {
+            thead { tr { th { "client \\ server" } @for server in &results.servers { th scope="col" { (named(server)) } } } }
+            tbody {
+                @for client in &results.clients {
+                    tr {
+                        th scope="row" { (named(client)) }
+                        @for server in &results.servers { td { (entry(results, network, way, &client.name, &server.name)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn entry(results: &MatrixResults, network: &str, way: Way, client: &str, server: &str) -> Markup {
+    let found = results
+        .cells
+        .iter()
+        .enumerate()
+        .find(|(_, cell)| cell.network == network && cell.way == way && cell.client == client && cell.server == server);
+    let Some((index, cell)) = found else {
+        return html! { "-" };
+    };
+    html! {
+        a class={ "verdict " (class(cell)) } href={ "#cell-" (index) } { (short(cell)) }
+        @if let Some(href) = cell.evidence.capture.as_deref().and_then(href) { br; a.quiet href=(href) { "capture" } }
+    }
+}
+
+fn measurements(results: &MatrixResults) -> Markup {
+    let measured: Vec<(usize, &Cell)> = results
+        .cells
+        .iter()
+        .enumerate()
+        .filter(|(_, cell)| cell.measured.is_some())
+        .collect();
+    html! {
+        @if !measured.is_empty() {
+            h2 { "Measurements" }
+            p.quiet { "On the link, both ways: the time of the whole update and of the transfer, bytes of IP packets sent for the whole update and for each byte of the package, messages that were sent again, packets that the link lost." }
+            div.wide {
+                table.figures {
+                    thead { tr { th { "cell" } @for column in COLUMNS { th scope="col" { (column) } } } }
+                    tbody {
+                        @for (index, cell) in measured {
+                            tr {
+                                td { a href={ "#cell-" (index) } { (one_line(&cell.id)) } }
+                                @if let Some(measured) = &cell.measured { @for figure in figures(measured) { td { (figure) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cell(index: usize, cell: &Cell) -> Markup {
+    html! {
+        details id={ "cell-" (index) } open[is_problem(cell)] {
+            summary {
+                span class={ "verdict " (class(cell)) } { (outcome(cell)) } " " code { (one_line(&cell.id)) } " "
+                span.quiet { (duration(cell.wall_ms)) }
+            }
+            dl {
+                @if !cell.reason.is_empty() { dt { "why" } dd { (headline(cell)) } }
+                @if cell.verdict != Verdict::NotApplicable {
+                    dt { "update" } dd { (interop(cell)) }
+                    dt { "client" } dd { (side(&cell.client_side)) }
+                    dt { "server" } dd { (side(&cell.server_side)) }
+                    @if let Some(measured) = &cell.measured {
+                        @for (name, figure) in COLUMNS.iter().zip(figures(measured)) { dt { (name) } dd { (figure) } }
+                    }
+                    dt { "seed" } dd { (cell.seed) }
+                }
+                @for note in &cell.notes { dt { "note" } dd { (lines(note).join("\n")) } }
+                @for (label, path) in evidence(cell) { dt { (label) } dd { (link(path)) } }
+                @if !cell.repeat.is_empty() { dt { "repeat" } dd { code { (one_line(&cell.repeat)) } } }
+            }
+            @for (whose, finding) in findings(cell) { (self::finding(whose, finding)) }
+        }
+    }
+}
+
+fn side(side: &Side) -> String {
+    let mut text = side.verdict.word().to_owned();
+    if !side.findings.is_empty() {
+        text += &format!(", {} findings", side.findings.len());
+    }
+    for met in &side.expected {
+        text += &format!("\nexpected ({}): {}", one_line(&met.clause), one_line(&met.reason));
+    }
+    text
+}
+
+fn finding(whose: &str, finding: &Finding) -> Markup {
+    html! {
+        div.finding {
+            strong { (one_line(&finding.title)) } " " span.quiet { "(" (whose) ", " (one_line(&finding.grade)) ")" }
+            dl {
+                dt { "expected" } dd { (lines(&finding.expected).join("\n")) }
+                dt { "seen" } dd { (lines(&finding.seen).join("\n")) }
+                dt { "check" } dd { (one_line(&finding.source)) }
+                dt { "clause" } dd { (one_line(&finding.clauses.join(", "))) }
+                @if !finding.packets.is_empty() { dt { "packets" } dd { (join(&finding.packets)) } }
+                @if let Some(hint) = &finding.hint { dt { "look at" } dd { (lines(hint).join("\n")) } }
+            }
+        }
+    }
+}
+
+fn parties(role: &str, parties: &[Party]) -> Markup {
+    html! {
+        @for party in parties {
+            details {
+                summary { (role) " " strong { (named(party)) } }
+                dl {
+                    @if let Some(manifest) = &party.manifest { dt { "manifest" } dd { (one_line(manifest)) } }
+                    dt { "claims" } dd { (one_line(&party.claims.join(", "))) }
+                }
+            }
+        }
+    }
+}
+
+/// A link to a file beside the page. What is no plain relative path is shown and not linked.
+fn link(path: &str) -> Markup {
+    let text = one_line(path);
+    html! {
+        @match href(path) {
+            Some(href) => a href=(href) { code { (text) } },
+            None => code { (text) },
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What several renderers of a matrix say in the same way.
+
+use super::{Cell, MatrixResults, MatrixTotals, Measured, Station, Way};
+use crate::model::{Finding, Verdict, exit_code};
+use crate::text::{duration, one_line};
+
+/// The verdict of a cell in the words of the reports.
+pub(super) const fn outcome(cell: &Cell) -> &'static str {
+    if cell.expected {
+        "expected failure"
+    } else {
+        cell.verdict.word()
+    }
+}
+
+/// What stands in the grid: the verdict, and what is worth knowing first.
+pub(super) fn short(cell: &Cell) -> String {
+    let timed = |word: &str| match &cell.measured {
+        Some(measured) => format!("{word} {}", duration(measured.update_s * 1000.0)),
+        None => word.to_owned(),
+    };
+    match cell.verdict {
+        Verdict::Pass => timed("pass"),
+        Verdict::Fail if cell.expected && cell.interop.ended_well => timed("expected"),
+        Verdict::Fail if cell.expected => format!("expected: {}", cell.interop.station.word()),
+        Verdict::Fail if !cell.interop.ended_well => format!("FAIL: {}", cell.interop.station.word()),
+        Verdict::Fail => format!("FAIL: {}", sides_failed(cell)),
+        Verdict::NotApplicable => "n/a".to_owned(),
+        Verdict::NotRun => "-".to_owned(),
+        Verdict::Inconclusive => "inconclusive".to_owned(),
+        Verdict::Error => "error".to_owned(),
+    }
+}
+
+/// Which side's checks failed.
+fn sides_failed(cell: &Cell) -> &'static str {
+    match (
+        cell.client_side.verdict == Verdict::Fail,
+        cell.server_side.verdict == Verdict::Fail,
+    ) {
+        (true, true) => "both sides",
+        (true, false) => "client",
+        _ => "server",
+    }
+}
+
+/// Whether somebody must look at the cell.
+pub(super) fn is_problem(cell: &Cell) -> bool {
+    !cell.expected && matches!(cell.verdict, Verdict::Fail | Verdict::Inconclusive | Verdict::Error)
+}
+
+/// Why a cell is what it is.
+pub(super) fn headline(cell: &Cell) -> String {
+    one_line(&cell.reason)
+}
+
+/// The update in words.
+pub(super) fn interop(cell: &Cell) -> String {
+    let interop = &cell.interop;
+    let mut text = if interop.ended_well {
+        "ended well".to_owned()
+    } else {
+        match interop.station {
+            Station::Nothing => "nothing came of it".to_owned(),
+            station => format!("came as far as: {}", station.word()),
+        }
+    };
+    if !interop.status.is_empty() {
+        text += &format!("; reported as {}", one_line(&interop.status));
+    }
+    if !interop.led_by.is_empty() {
+        text += &format!(", led by the {}", one_line(&interop.led_by));
+    }
+    if let Some(host) = &interop.hosted_by {
+        text += &format!(", package hosted by the {}", one_line(host));
+    }
+    let known = [
+        interop.state.map(|state| format!("State {state}")),
+        interop.result.map(|result| format!("Result {result}")),
+        interop
+            .version
+            .as_ref()
+            .map(|version| format!("version {}", one_line(version))),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    if !known.is_empty() {
+        text += &format!("; the server knew {}", known.join(", "));
+    }
+    text
+}
+
+/// The columns of the table of measurements and the figures of a cell in them.
+pub(super) const COLUMNS: [&str; 9] = [
+    "update",
+    "transfer",
+    "goodput",
+    "datagrams",
+    "air bytes",
+    "air/byte",
+    "again",
+    "lost",
+    "blocks",
+];
+
+pub(super) fn figures(measured: &Measured) -> [String; 9] {
+    let sizes: Vec<String> = measured.block_sizes.iter().map(u32::to_string).collect();
+    [
+        duration(measured.update_s * 1000.0),
+        duration(measured.transfer_s * 1000.0),
+        rate(measured.goodput),
+        measured.datagrams.to_string(),
+        measured.air_bytes.to_string(),
+        format!("{:.2}", finite(measured.air_per_byte)),
+        measured.retransmissions.to_string(),
+        measured.lost.to_string(),
+        match sizes.is_empty() {
+            true => measured.blocks.to_string(),
+            false => format!("{} of {}", measured.blocks, sizes.join(", ")),
+        },
+    ]
+}
+
+const fn finite(figure: f64) -> f64 {
+    if figure.is_finite() { figure } else { 0.0 }
+}
+
+/// Bytes a second in the unit that suits them.
+fn rate(bytes: f64) -> String {
+    let bytes = finite(bytes);
+    if bytes < 1000.0 {
+        format!("{bytes:.0} B/s")
+    } else if bytes < 1_000_000.0 {
+        format!("{:.1} kB/s", bytes / 1000.0)
+    } else {
+        format!("{:.1} MB/s", bytes / 1_000_000.0)
+    }
+}
+
+/// The findings of both sides with the side they are of, the heaviest first.
+pub(super) fn findings(cell: &Cell) -> Vec<(&'static str, &Finding)> {
+    let mut all: Vec<(&'static str, &Finding)> = [("client", &cell.client_side), ("server", &cell.server_side)]
+        .into_iter()
+        .flat_map(|(name, side)| side.findings.iter().map(move |finding| (name, finding)))
+        .collect();
+    all.sort_by_key(|(_, finding)| match finding.grade.as_str() {
+        "must" => 0,
+        "should" => 1,
+        _ => 2,
+    });
+    all
+}
+
+/// The files of evidence that there are.
+pub(super) fn evidence(cell: &Cell) -> Vec<(&'static str, &str)> {
+    let files = &cell.evidence;
+    [
+        ("capture", &files.capture),
+        ("journal", &files.journal),
+        ("client's output", &files.client_output),
+        ("adapter", &files.adapter),
+    ]
+    .into_iter()
+    .filter_map(|(label, path)| path.as_deref().map(|path| (label, path)))
+    .collect()
+}
+
+/// The networks and ways, each with a grid of its own.
+pub(super) fn grids(results: &MatrixResults) -> Vec<(&str, Way)> {
+    results
+        .networks
+        .iter()
+        .flat_map(|network| results.ways.iter().map(move |way| (network.as_str(), *way)))
+        .collect()
+}
+
+/// How the run ended, in one word.
+pub(super) const fn run_word(results: &MatrixResults) -> &'static str {
+    match results.exit_code {
+        exit_code::PASSED => "PASSED",
+        exit_code::FAILED => "FAILED",
+        exit_code::NOTHING_SELECTED => "NOTHING RUN",
+        exit_code::INCONCLUSIVE => "INCONCLUSIVE",
+        exit_code::INTERRUPTED => "INTERRUPTED",
+        _ => "NOT COMPLETED",
+    }
+}
+
+/// The counts in words, and the time.
+pub(super) fn summary(results: &MatrixResults) -> String {
+    let totals = MatrixTotals::of(&results.cells);
+    let mut parts = vec![format!("{} passed", totals.passed)];
+    for (number, word) in [
+        (totals.failed, "failed"),
+        (totals.expected_failures, "failed as expected"),
+        (totals.inconclusive, "inconclusive"),
+        (totals.errors, if totals.errors == 1 { "error" } else { "errors" }),
+        (totals.not_applicable, "not applicable"),
+        (totals.not_run, "not run"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    format!(
+        "{}; {}; seed {}",
+        parts.join(", "),
+        duration(results.seconds * 1000.0),
+        results.seed
+    )
+}
+
+/// A party with its version.
+pub(super) fn named(party: &super::Party) -> String {
+    match &party.version {
+        Some(version) => format!("{} {}", one_line(&party.name), one_line(version)),
+        None => one_line(&party.name),
+    }
+}
+
+/// A relative link that is safe to follow; none for what is no plain path below the run's folder.
+pub(super) fn href(path: &str) -> Option<String> {
+    if path.starts_with(['/', '\\']) || path.split('/').any(|part| part == "..") {
+        return None;
+    }
+    let mut href = String::from("./");
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/' => href.push(char::from(byte)),
+            _ => href += &format!("%{byte:02X}"),
+        }
+    }
+    Some(href)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_below_the_folder_of_the_run_only() {
+        assert_eq!(href("cells/a b.pcapng").as_deref(), Some("./cells/a%20b.pcapng"));
+        assert_eq!(href("/etc/passwd"), None);
+        assert_eq!(href("cells/../../x"), None);
+        assert_eq!(href("javascript:alert(1)").as_deref(), Some("./javascript%3Aalert%281%29"));
+    }
+
+    #[test]
+    fn rates_have_the_unit_that_suits_them() {
+        assert_eq!(rate(999.4), "999 B/s");
+        assert_eq!(rate(1000.0), "1.0 kB/s");
+        assert_eq!(rate(2_500_000.0), "2.5 MB/s");
+        assert_eq!(rate(f64::NAN), "0 B/s");
+    }
+}

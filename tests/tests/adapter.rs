@@ -1,0 +1,228 @@
+//! `fotaproof adapter check`, the adapters that say hello, and adapters that are wrong in one way each.
+//!
+//! Skipped, with the reason, where an interpreter is missing; `FOTAPROOF_REQUIRE_PEERS=1` makes that a failure.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fotaproof_tests::program;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate is a folder of the workspace")
+        .to_path_buf()
+}
+
+/// Whether a program is there; says why nothing is tested.
+fn installed(program: &str) -> bool {
+    let there = Command::new(program)
+        .arg(if program == "java" { "-version" } else { "--version" })
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let required = std::env::var_os("FOTAPROOF_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(there || !required, "{program} is missing and FOTAPROOF_REQUIRE_PEERS=1");
+    if !there {
+        eprintln!("skipped: there is no {program}");
+    }
+    there
+}
+
+/// Ports differ in every run.
+fn without_ports(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("127.0.0.1:") {
+        let (before, after) = rest.split_at(at + "127.0.0.1:".len());
+        out.push_str(before);
+        out.push_str("PORT");
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out.push_str(rest);
+    out
+}
+
+fn check(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut all = vec!["adapter", "check"];
+    all.extend(arguments);
+    let ended = program::run(&root(), &all);
+    (ended.code, without_ports(&format!("{}{}", ended.out, ended.err)))
+}
+
+fn says_hello(interpreter: &str, file: &str) {
+    if !installed(interpreter) {
+        return;
+    }
+    let (code, text) = check(&["--within", "20s", "--", interpreter, file]);
+    insta::assert_snapshot!(file.rsplit('/').next().unwrap_or_default(), text);
+    assert_eq!(code, Some(0));
+    let source = std::fs::read_to_string(root().join(file)).expect("it is there");
+    assert!(source.lines().count() < 100, "{file} is a hello world");
+}
+
+#[test]
+fn hello_in_python() {
+    says_hello("python3", "fixtures/adapters/hello.py");
+}
+
+#[test]
+fn hello_in_javascript() {
+    says_hello("node", "fixtures/adapters/hello.js");
+}
+
+#[test]
+fn hello_in_java() {
+    says_hello("java", "fixtures/adapters/Hello.java");
+}
+
+/// The exit code and what failed of an adapter with a fault: name, what was seen.
+fn of_double(fault: &str) -> (Option<i32>, String) {
+    let (code, text) = check(&[
+        "--within",
+        "2s",
+        "--ready",
+        "5s",
+        "--format",
+        "json",
+        "--",
+        "python3",
+        "tests/tests/adapter/double.py",
+        fault,
+    ]);
+    let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{fault}: {error}: {text}"));
+    let failed: String = report["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| check["verdict"] == "failed")
+        .map(|check| {
+            let word = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            format!("  {}: {}\n", word("name"), word("seen"))
+        })
+        .collect();
+    (code, failed)
+}
+
+fn wrong(faults: &[&str]) -> String {
+    if !installed("python3") {
+        return String::new();
+    }
+    faults
+        .iter()
+        .map(|fault| {
+            let (code, failed) = of_double(fault);
+            assert_eq!(code, Some(1), "{fault}: {failed}");
+            format!("{fault}\n{failed}")
+        })
+        .collect()
+}
+
+/// Whether there is a snapshot to compare.
+fn compared(name: &str, text: &str) {
+    if !text.is_empty() {
+        insta::assert_snapshot!(name, text);
+    }
+}
+
+#[test]
+fn what_does_not_begin() {
+    compared(
+        "does-not-begin",
+        &wrong(&["no-hello", "dies", "garbage", "gigabyte-first", "wrong-version"]),
+    );
+}
+
+#[test]
+fn what_does_not_go_on() {
+    compared("does-not-go-on", &wrong(&["hangs", "dies-at-once", "gigabyte", "floods"]));
+}
+
+#[test]
+fn what_breaks_the_protocol() {
+    compared("breaks-the-protocol", &wrong(&["twice", "other-ids", "chatty"]));
+}
+
+#[test]
+fn what_promises_too_much_or_too_little() {
+    compared(
+        "promises",
+        &wrong(&[
+            "no-role",
+            "odd-words",
+            "no-stop",
+            "claims-too-much",
+            "accepts-all",
+            "wrong-address",
+            "no-events",
+        ]),
+    );
+}
+
+#[test]
+fn what_does_not_end() {
+    let text = wrong(&["exits-with-3", "does-not-exit", "leaves-a-child"]);
+    let pid = text.find("(pid ").map(|at| at + 5);
+    let text = match pid {
+        Some(at) => {
+            let rest = text[at..].trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{}PID{rest}", &text[..at])
+        }
+        None => text,
+    };
+    compared("does-not-end", &text);
+}
+
+#[test]
+fn what_is_not_there_is_the_environments_fault() {
+    let (code, text) = check(&["there-is-no-such-program"]);
+    assert_eq!(code, Some(5));
+    insta::assert_snapshot!("not-there", text);
+}
+
+#[test]
+fn an_adapter_of_a_manifest_is_found_beside_it() {
+    if !installed("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hello = root().join("fixtures/adapters/hello.py");
+    std::fs::copy(hello, folder.path().join("hello.py")).expect("copied");
+    let manifest = folder.path().join("server.yaml");
+    let text = "name: hello\nrole: server\nadapter: [python3, \"{manifest}/hello.py\"]\nadapter-ready: 20s\nclaims: [any]\n";
+    std::fs::write(&manifest, text).expect("written");
+    let (code, text) = check(&[manifest.to_str().expect("text")]);
+    assert_eq!(code, Some(0), "{text}");
+
+    let client = folder.path().join("client.yaml");
+    std::fs::write(&client, "name: c\ncommand: [./client]\n").expect("written");
+    let (code, text) = check(&[client.to_str().expect("text")]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("has no `adapter`"), "{text}");
+}
+
+/// Every line in the documentation that looks like a message of the protocol is one.
+#[test]
+fn the_examples_of_the_documentation_are_messages() {
+    let text = std::fs::read_to_string(root().join("docs/ADAPTERS.md")).expect("docs/ADAPTERS.md");
+    let (mut requests, mut messages) = (0, 0);
+    for line in text.lines().map(str::trim) {
+        let line = line.trim_start_matches("→ ").trim_start_matches("← ");
+        if !line.starts_with("{\"") {
+            continue;
+        }
+        let json: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        if json.get("op").is_some() {
+            let request: Result<fotaproof_adapter::Request, _> = serde_json::from_value(json);
+            assert!(request.is_ok(), "{line}: {request:?}");
+            requests += 1;
+        } else {
+            let message = fotaproof_adapter::parse(line.as_bytes());
+            assert!(message.is_ok(), "{line}: {message:?}");
+            messages += 1;
+        }
+    }
+    assert!(requests >= 20 && messages >= 20, "{requests} requests, {messages} messages");
+}
