@@ -17,7 +17,8 @@ use fotaproof_trace::JournalReader;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this crate.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
+    ("adapter", adapter),
     ("case_file", case_file),
     ("files", files),
     ("journal", journal),
@@ -25,6 +26,25 @@ pub const TARGETS: [Target; 6] = [
     ("device", device),
     ("server", server),
 ];
+
+/// What an adapter writes, in pieces of any length: lines that are messages or have a reason why not. What is a message is
+/// one when it is written again.
+pub fn adapter(bytes: &[u8]) {
+    let (cut, rest) = bytes.split_first().map_or((1, bytes), |(cut, rest)| (usize::from(*cut) + 1, rest));
+    let mut lines = fotaproof_adapter::Lines::default();
+    for chunk in rest.chunks(cut) {
+        for line in lines.take(chunk) {
+            match line.and_then(|line| fotaproof_adapter::parse(&line)) {
+                Ok(message) => {
+                    // the last digit of a number may differ
+                    let again = fotaproof_adapter::to_line(&message);
+                    assert!(fotaproof_adapter::parse(again.trim_end().as_bytes()).is_ok());
+                }
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}
 
 /// A case file: an error with a place that can be shown, or cases.
 pub fn case_file(bytes: &[u8]) {

@@ -159,8 +159,15 @@ fn ours(capture: &[u8]) -> BTreeMap<u64, Packet> {
     packets
 }
 
-/// What tshark says, by frame; frames that it takes for malformed are left out.
-fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
+/// What tshark says of a capture; frames that it takes for malformed are left out.
+#[derive(Default)]
+struct Theirs {
+    packets: BTreeMap<u64, Packet>,
+    /// Lengths of the bodies that it put together from blocks, by the frame of the last block.
+    bodies: BTreeMap<u64, u64>,
+}
+
+fn theirs(path: &Path) -> Theirs {
     let fields = [
         "frame.number",
         "coap.type",
@@ -170,6 +177,7 @@ fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
         "coap.opt.block_number",
         "coap.payload_length",
         "coap.block_length",
+        "coap.block.reassembled.length",
         "_ws.malformed",
     ];
     let mut command = Command::new("tshark");
@@ -185,20 +193,25 @@ fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
     }
     let output = command.output().expect("tshark runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut packets = BTreeMap::new();
+    let mut theirs = Theirs::default();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('|').collect();
-        let [frame, kind, code, id, token, blocks, payload, block, malformed] = cells[..] else {
+        let [frame, kind, code, id, token, blocks, payload, block, body, malformed] = cells[..] else {
             panic!("{}: {line}", path.display())
         };
+        let first = |text: &str| text.split(',').next().and_then(|text| text.parse::<u64>().ok());
+        let frame = first(frame).expect("a frame number");
+        // What it takes for malformed in a body is its content; the blocks are put together all the same.
+        if let Some(body) = first(body) {
+            theirs.bodies.insert(frame, body);
+        }
         if !malformed.is_empty() || kind.is_empty() {
             continue;
         }
-        let first = |text: &str| text.split(',').next().and_then(|text| text.parse::<u64>().ok());
         // A block that ends a body shows the body's length as payload and its own beside it.
         let length = first(block).or_else(|| first(payload)).unwrap_or(0);
-        packets.insert(
-            first(frame).expect("a frame number"),
+        theirs.packets.insert(
+            frame,
             Packet {
                 kind: first(kind).expect("a type") as u8,
                 code: first(code).expect("a code") as u8,
@@ -209,20 +222,45 @@ fn theirs(path: &Path) -> BTreeMap<u64, Packet> {
             },
         );
     }
-    packets
+    theirs
 }
 
-fn compare(name: &str, path: &Path) -> usize {
-    let capture = std::fs::read(path).expect("a capture");
-    let (ours, theirs) = (ours(&capture), theirs(path));
+fn compare(name: &str, capture: &[u8], theirs: &Theirs) -> usize {
+    let ours = ours(capture);
     let mut compared = 0;
-    for (frame, their) in &theirs {
+    for (frame, their) in &theirs.packets {
         // What tshark reads on after an error is no message for a strict reader.
         let Some(our) = ours.get(frame) else { continue };
         assert_eq!(our, their, "{name}, packet {frame}");
         compared += 1;
     }
     compared
+}
+
+/// Compares the bodies that came in blocks: each that tshark put together stands in our report, with as many bytes, and so
+/// does the other way round each that we call complete.
+fn compare_bodies(name: &str, capture: &[u8], theirs: &Theirs) -> usize {
+    let report = analyze(name, capture, Options::default());
+    let transfers: Vec<_> = report.devices.iter().flat_map(|device| &device.transfers).collect();
+    for (frame, length) in &theirs.bodies {
+        let same = transfers.iter().any(|transfer| {
+            // Of two ends of a link, tshark takes the one that is first in the file.
+            let during = transfer.began.packet.saturating_sub(2)..=transfer.ended.packet;
+            during.contains(frame) && transfer.bytes == *length && transfer.size == Some(*length)
+        });
+        assert!(same, "{name}: a body of {length} bytes ends in packet {frame}: {transfers:#?}");
+    }
+    for transfer in transfers {
+        let whole = transfer.outcome == "complete" && transfer.blocks > 1;
+        assert!(
+            !whole || theirs.bodies.values().any(|length| *length == transfer.bytes),
+            "{name}: tshark has no body of {} bytes, {} {}",
+            transfer.bytes,
+            transfer.way,
+            transfer.path
+        );
+    }
+    theirs.bodies.len()
 }
 
 /// Whether tshark is there; without it a comparison says so, and fails where peers are required.
@@ -251,8 +289,8 @@ fn tshark_reads_every_capture_of_the_library_as_we_do() {
             continue;
         };
         let path = folder.path().join(format!("{index}.pcapng"));
-        std::fs::write(&path, capture).expect("a file");
-        compared += compare(&case.full_id(), &path);
+        std::fs::write(&path, &capture).expect("a file");
+        compared += compare(&case.full_id(), &capture, &theirs(&path));
     }
     assert!(compared > 1000, "only {compared} packets were compared");
     println!("{compared} packets are the same");
@@ -272,9 +310,14 @@ fn tshark_reads_the_captures_of_other_stacks_as_we_do() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         !name.starts_with("broken-") && (name.ends_with(".pcap") || name.ends_with(".pcapng"))
     });
-    let compared: usize = files
-        .iter()
-        .map(|path| compare(&path.display().to_string(), path))
-        .sum();
-    assert!(compared > 1000, "only {compared} packets were compared");
+    let (mut packets, mut bodies) = (0, 0);
+    for path in &files {
+        let name = path.display().to_string();
+        let capture = std::fs::read(path).expect("a capture");
+        let theirs = theirs(path);
+        packets += compare(&name, &capture, &theirs);
+        bodies += compare_bodies(&name, &capture, &theirs);
+    }
+    assert!(packets > 1000, "only {packets} packets were compared");
+    assert!(bodies >= 15, "only {bodies} bodies were compared");
 }

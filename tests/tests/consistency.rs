@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use fotaproof_cases::clauses::ClauseCatalogue;
 use fotaproof_cases::{Known, Library, Parameters, Style, check_file, render_all, validate};
 use fotaproof_lwm2m::defects::Defect;
+use fotaproof_lwm2m::server_defects::ServerDefect;
 use fotaproof_runner::audit::audit;
-use fotaproof_runner::iut::Iut;
+use fotaproof_runner::iut::{Iut, Planted};
 use fotaproof_runner::prepare::CaseOptions;
 use fotaproof_tests::play::{cases, testcases};
 
@@ -19,6 +20,7 @@ fn catalogue() -> ClauseCatalogue {
 
 struct Words {
     defects: Vec<&'static str>,
+    server_defects: Vec<&'static str>,
     checks: Vec<&'static str>,
     profiles: Vec<&'static str>,
 }
@@ -27,6 +29,7 @@ impl Words {
     fn new() -> Self {
         Self {
             defects: Defect::all().map(Defect::name).collect(),
+            server_defects: ServerDefect::all().map(ServerDefect::name).collect(),
             checks: fotaproof_checks::all().iter().map(|check| check.id).collect(),
             profiles: fotaproof_net::profiles().iter().map(|profile| profile.name).collect(),
         }
@@ -36,7 +39,7 @@ impl Words {
         Known {
             clauses: Some(clauses),
             defects: &self.defects,
-            server_defects: &[],
+            server_defects: &self.server_defects,
             checks: &self.checks,
             profiles: &self.profiles,
         }
@@ -87,7 +90,7 @@ fn each_case_names_clauses_and_defects_that_exist() {
         );
         for defect in &case.case.defects {
             assert!(
-                defect.value.parse::<Defect>().is_ok(),
+                Planted::find(&defect.value, case.case.role.value).is_some(),
                 "{id}: there is no defect `{}`",
                 defect.value
             );

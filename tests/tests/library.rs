@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fotaproof_cases::LoadedCase;
-use fotaproof_lwm2m::defects::Defect;
-use fotaproof_runner::iut::Iut;
+use fotaproof_runner::iut::{Iut, Planted};
 use fotaproof_runner::prepare::{CaseOptions, Unprepared};
 use fotaproof_tests::play::{cases, play, told};
 use fotaproof_trace::{Blame, Verdict};
@@ -51,7 +50,7 @@ fn main() -> ExitCode {
 fn clean(case: &LoadedCase, iut: &Iut) -> Result<Completion, Failed> {
     match play(case, iut, &CaseOptions::default(), &mut |_| {}) {
         Err(Unprepared::NotApplicable(claims)) => Ok(Completion::ignored_with(format!(
-            "the embedded device does not claim {claims}"
+            "the embedded IUT does not claim {claims}"
         ))),
         Err(error) => Err(error.to_string().into()),
         Ok(outcome) if outcome.verdict == Verdict::Pass => Ok(Completion::Completed),
@@ -61,7 +60,8 @@ fn clean(case: &LoadedCase, iut: &Iut) -> Result<Completion, Failed> {
 
 /// A variant of the case fails on the defect, for a clause of the case.
 fn caught(variants: &[Arc<LoadedCase>], iut: &Iut, defect: &str) -> Result<Completion, Failed> {
-    let defect: Defect = defect.parse().map_err(|_| format!("there is no defect `{defect}`"))?;
+    let role = variants[0].case.role.value;
+    let defect = Planted::find(defect, role).ok_or_else(|| format!("there is no defect `{defect}`"))?;
     let iut = iut.with_defect(defect);
     let strict = CaseOptions {
         strict: true,

@@ -13,11 +13,10 @@ mod schema;
 
 pub use line::{LINE_LIMIT, LineError, Lines, parse, to_line};
 pub use message::{
-    Addresses, Answer, ErrorKind, Event, Hello, Message, Progress, Registration, Reply, ReplyError, Response, UpdateStatus,
+    Addresses, Answer, ErrorKind, Event, Hello, Message, Progress, Registration, Reply, ReplyError, Response,
+    UpdateStatus,
 };
-pub use request::{
-    Conditions, DeviceAction, Listen, Method, Operation, Package, Request, Security, Timings, Value,
-};
+pub use request::{Conditions, DeviceAction, Listen, Method, Operation, Package, Request, Security, Timings, Value};
 
 pub use schema::schemas;
 

@@ -97,7 +97,9 @@ impl Lines {
         if !self.skipping {
             self.held.extend_from_slice(bytes);
             if self.held.len() > LINE_LIMIT {
-                lines.push(Err(LineError::TooLong { begin: begin(&self.held) }));
+                lines.push(Err(LineError::TooLong {
+                    begin: begin(&self.held),
+                }));
                 self.held = Vec::new();
                 self.skipping = true;
             }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fotaproof_adapter::{
-    Addresses, Answer, Conditions, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method, Operation, Package, Progress,
-    Registration, Reply, ReplyError, Request, Response, Security, Timings, UpdateStatus, Value, parse, schemas, to_line,
+    Addresses, Answer, Conditions, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method, Operation, Package,
+    Progress, Registration, Reply, ReplyError, Request, Response, Security, Timings, UpdateStatus, Value, parse,
+    schemas, to_line,
 };
 use proptest::prelude::*;
 
@@ -317,10 +318,7 @@ fn what_is_written_is_read_again() {
     }
     for operation in operations() {
         let request = Request { id: 7, operation };
-        assert_eq!(
-            serde_json::from_str::<Request>(&to_line(&request)).unwrap(),
-            request
-        );
+        assert_eq!(serde_json::from_str::<Request>(&to_line(&request)).unwrap(), request);
     }
 }
 

@@ -71,6 +71,7 @@ pub struct Analyzer {
     streams: Streams,
     flows: Map<(Address, Address), u32>,
     flow_list: Vec<Flow>,
+    last_flow: Option<((SocketAddr, SocketAddr), u32)>,
     devices: Vec<Device>,
     by_name: Map<String, u32>,
     by_location: Map<(Address, String), u32>,
@@ -99,6 +100,7 @@ impl Analyzer {
             streams: Streams::default(),
             flows: Map::default(),
             flow_list: Vec::new(),
+            last_flow: None,
             devices: Vec::new(),
             by_name: Map::default(),
             by_location: Map::default(),
@@ -225,8 +227,15 @@ impl Analyzer {
     /// The index of the conversation between two addresses; none beyond the bound.
     fn flow(&mut self, src: SocketAddr, dst: SocketAddr, number: u64) -> Option<u32> {
         let ends = if src <= dst { (src, dst) } else { (dst, src) };
+        // An answer follows its request, as a rule.
+        if let Some((last, index)) = self.last_flow
+            && last == ends
+        {
+            return Some(index);
+        }
         let key = (Address(ends.0), Address(ends.1));
         if let Some(index) = self.flows.get(&key) {
+            self.last_flow = Some((ends, *index));
             return Some(*index);
         }
         if self.flow_list.len() >= FLOWS {
@@ -289,7 +298,7 @@ impl Analyzer {
             air: carried.air,
             length: payload.len() as u32,
         };
-        self.enqueue(Queued::new(device, seen, carried, payload, read));
+        self.enqueue(Queued::new(device, seen, src_first, carried, payload, read));
     }
 }
 

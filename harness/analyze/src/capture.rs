@@ -11,7 +11,7 @@ use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::{PcapNgParseError, PcapNgParser};
-use std::io::{self, Read};
+use std::io::Read;
 
 /// The longest block or packet record that is read; longer ones are taken for a lie.
 const LONGEST: usize = 16 << 20;
@@ -583,22 +583,15 @@ impl<R: Read> CaptureFile<R> {
             }
             let rest = self.parser.take_rest();
             // A record longer than a piece makes the next piece twice as long.
-            let mut piece = vec![0; rest.len() + CHUNK.max(rest.len())];
-            piece[..rest.len()].copy_from_slice(&rest);
-            let mut filled = rest.len();
+            let room = CHUNK.max(rest.len());
+            let mut piece = Vec::with_capacity(rest.len() + room);
+            piece.extend_from_slice(&rest);
             drop(rest);
-            while filled < piece.len() {
-                match self.input.read(&mut piece[filled..]) {
-                    Ok(0) => {
-                        self.ended = true;
-                        break;
-                    }
-                    Ok(count) => filled += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(self.parser.at(BrokenKind::Io(error.to_string()))),
-                }
+            // Reads into what is not written yet, and again after an interruption.
+            match self.input.by_ref().take(room as u64).read_to_end(&mut piece) {
+                Ok(count) => self.ended = count < room,
+                Err(error) => return Err(self.parser.at(BrokenKind::Io(error.to_string()))),
             }
-            piece.truncate(filled);
             self.parser.feed(piece.into());
         }
     }

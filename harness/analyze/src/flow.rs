@@ -38,6 +38,8 @@ pub(crate) struct Flow {
     pub(crate) datagrams: u64,
     /// Encrypted records that could not be opened.
     pub(crate) locked: u64,
+    /// Messages that were opened.
+    pub(crate) opened: u64,
     pub(crate) packet: u64,
 }
 
@@ -51,6 +53,7 @@ impl Flow {
             device_first: false,
             datagrams: 0,
             locked: 0,
+            opened: 0,
             packet,
         }
     }

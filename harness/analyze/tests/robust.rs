@@ -187,28 +187,6 @@ fn fragments_in_order_and_out_of_order_are_a_datagram() {
     assert_eq!((traffic.fragmented, traffic.sent_bytes), (1, packet.len() as u64 + 20));
 }
 
-#[test]
-fn a_million_endpoints_are_counted_and_not_kept() {
-    let mut capture = synth::pcap_head(101);
-    for n in 0..200_000_u32 {
-        let source = SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + n), 40_000);
-        let name = format!("ep=device-{n}");
-        let register = synth::coap(0, 2, 1, &[1], &[(11, b"rd"), (15, name.as_bytes())], b"");
-        synth::pcap_record(&mut capture, Duration::ZERO, &synth::udp(source, SERVER, &register));
-    }
-    let report = judged(&capture);
-    assert_eq!(report.devices.len(), Options::default().devices);
-    assert_eq!(
-        report.counts.coap + report.counts.beyond_limit - report.counts.undecided,
-        200_000
-    );
-    assert!(
-        report.notes.iter().any(|note| note.contains("beyond")),
-        "{:?}",
-        report.notes
-    );
-}
-
 /// Datagrams of many devices wait and are taken device by device; that shows nowhere.
 #[test]
 fn many_devices_at_once_are_judged_as_each_alone() {

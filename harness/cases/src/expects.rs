@@ -1,7 +1,10 @@
 //! Expectations in words, for reports, logs and `explain`.
 
+use std::collections::BTreeMap;
+
 use crate::ast::{
-    At, CodeMatch, Expect, FirmwareVersion, MessageExpect, MessageMatch, Outcome, OutcomeGrade, Party, ValueMatch,
+    At, CodeMatch, Compare, Expect, FirmwareVersion, MessageExpect, MessageMatch, MessagePart, OptionMatch, Outcome,
+    OutcomeGrade, Party, Relation, ShareBy, TlvEntryKind, ValueMatch,
 };
 use crate::steps::{either, list, span};
 
@@ -76,6 +79,12 @@ pub fn message_text(select: &MessageMatch) -> String {
     if let Some(length) = &select.payload_length {
         words.push(format!("with {length} bytes of payload"));
     }
+    if let Some(length) = &select.token_length {
+        words.push(format!("with a token of {length} bytes"));
+    }
+    if let Some(options) = &select.options {
+        words.extend(options.iter().map(option_text));
+    }
     if let Some(wanted) = &select.query_has {
         words.push(format!("with {} in the query", wanted.join(", ")));
     }
@@ -116,6 +125,9 @@ fn messages_text(expect: &MessageExpect, silence: bool) -> String {
         (expect.same_message_id, "with one message id"),
         (expect.same_token, "with one token"),
         (expect.same_etag, "with one ETag"),
+        (expect.different_tokens, "no token twice"),
+        (expect.different_message_ids, "no message id twice"),
+        (expect.observe_rises, "Observe rises"),
         (expect.of_first, "one message and its copies"),
         (expect.of_last, "the last message and its copies"),
         (expect.sizes_never_grow, "sizes never grow"),
@@ -129,6 +141,7 @@ fn messages_text(expect: &MessageExpect, silence: bool) -> String {
     if let Some(each) = &expect.each {
         text.push_str(&format!(", each {}", message_text(each)));
     }
+    text.push_str(&distances_text(expect));
     if let Some(intervals) = &expect.intervals {
         text.push_str(&format!(
             ", the first {} to {} apart",
@@ -178,6 +191,10 @@ pub fn expect_lines(expect: &Expect) -> Vec<String> {
         if let Some(inner) = inner {
             lines.extend(expect_lines(inner).into_iter().map(|line| format!("{word}: {line}")));
         }
+    }
+    if let Some(figures) = &expect.figures {
+        let all: Vec<String> = figures.iter().map(|(name, want)| format!("{name} {want}")).collect();
+        lines.push(all.join(", "));
     }
     if let Some(figures) = &expect.record {
         lines.push(format!("recorded: {}", list(figures)));
@@ -255,6 +272,7 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         let package = body.value.package.as_deref().unwrap_or("the payload");
         lines.push(format!("the bytes{block} of {package}"));
     }
+    form_lines(expect, lines);
     if let Some(path) = &expect.path {
         let stations: Vec<String> = path.value.iter().map(ToString::to_string).collect();
         let result = expect
@@ -313,6 +331,7 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         );
         parts.extend(registration.has.iter().map(|paths| format!("has {}", list(paths))));
         parts.extend(registration.lacks.iter().map(|paths| format!("lacks {}", list(paths))));
+        parts.extend(attributes_text(&registration.attributes));
         lines.push(parts.join(", "));
     }
     if let Some(count) = &expect.registrations {
@@ -323,10 +342,26 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
             .value
             .as_ref()
             .map_or_else(String::new, |value| format!(" with {value}"));
+        let values: Vec<String> = notification
+            .values
+            .iter()
+            .map(|(path, value)| format!("{path} is {value}"))
+            .collect();
+        let value = if values.is_empty() {
+            value
+        } else {
+            format!("{value} with {}", values.join(", "))
+        };
         let after = notification
             .after_previous
             .map_or_else(String::new, |time| format!(", {} after the last at least", span(time)));
         lines.push(format!("notification of {}{value}{after}", notification.path));
+    }
+    if let Some(send) = &expect.send {
+        let mut parts: Vec<String> = send.values.iter().map(|(path, value)| format!("{path} is {value}")).collect();
+        parts.extend(send.has.iter().map(|paths| format!("has {}", list(paths))));
+        parts.extend(send.lacks.iter().map(|paths| format!("lacks {}", list(paths))));
+        lines.push(format!("a Send {}", parts.join(", ")).trim_end().to_owned());
     }
     if let Some(messages) = &expect.messages {
         lines.extend(messages.iter().map(|message| messages_text(message, false)));
@@ -337,6 +372,149 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
     server_lines(expect, lines);
     if expect.alive.as_ref().is_some_and(|flag| flag.value) {
         lines.push("alive: GET /3/0/3 is answered".to_owned());
+    }
+}
+
+/// One option that is asked for, in words.
+#[must_use]
+pub fn option_text(option: &OptionMatch) -> String {
+    let mut text = match option.there {
+        Some(false) => format!("without option {}", option.number),
+        _ => format!("with option {}", option.number),
+    };
+    if let Some(count) = &option.count {
+        text.push_str(&format!(" ({count} times)"));
+    }
+    if let Some(hex) = &option.hex {
+        let bytes: String = hex.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        text.push_str(&format!(" = {bytes}"));
+    }
+    if let Some(value) = &option.text {
+        text.push_str(&format!(" = \"{value}\""));
+    }
+    if let Some(value) = &option.uint {
+        text.push_str(&format!(" = {value}"));
+    }
+    if let Some(length) = &option.length {
+        text.push_str(&format!(" of {length} bytes"));
+    }
+    text
+}
+
+fn attributes_text(all: &BTreeMap<String, BTreeMap<String, ValueMatch>>) -> Vec<String> {
+    all.iter()
+        .map(|(target, attributes)| {
+            let parts: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{target} with {}", parts.join(", "))
+        })
+        .collect()
+}
+
+/// What is asked of messages together, in words.
+fn distances_text(expect: &MessageExpect) -> String {
+    let mut text = String::new();
+    if let Some(spaced) = &expect.spaced {
+        let mut bounds = Vec::new();
+        bounds.extend(spaced.least.map(|least| format!("at least {}", span(least))));
+        bounds.extend(spaced.most.map(|most| format!("at most {}", span(most))));
+        let from = spaced.after.as_ref().map_or_else(
+            || "apart".to_owned(),
+            |select| format!("after each {}", message_text(select)),
+        );
+        text.push_str(&format!(", {} {from}", bounds.join(" and ")));
+        if spaced.to_the_end == Some(true) {
+            text.push_str(" up to now");
+        }
+    }
+    if let Some(select) = &expect.before {
+        text.push_str(&format!(", all before the first {}", message_text(select)));
+    }
+    if let Some(select) = &expect.after {
+        text.push_str(&format!(", all after the first {}", message_text(select)));
+    }
+    if let Some(total) = &expect.total_bytes {
+        text.push_str(&format!(", {total} bytes in all"));
+    }
+    if let Some(share) = &expect.share {
+        let mut bounds = Vec::new();
+        bounds.extend(share.least.map(|least| format!("at least {least}")));
+        bounds.extend(share.most.map(|most| format!("at most {most}")));
+        let unit = match share.by.unwrap_or_default() {
+            ShareBy::Count => "messages",
+            ShareBy::Bytes => "bytes",
+        };
+        text.push_str(&format!(
+            ", {} times as many {unit} as of {}",
+            bounds.join(" and "),
+            message_text(&share.of)
+        ));
+    }
+    text
+}
+
+/// A comparison in words.
+#[must_use]
+pub fn compare_text(compare: &Compare) -> String {
+    let what = match (&compare.value, &compare.message) {
+        (Some(path), _) => path.to_string(),
+        (None, Some(select)) => {
+            let part = part_word(compare.part.unwrap_or(MessagePart::Token));
+            format!("{part} of {}", message_text(select))
+        }
+        (None, None) => "nothing".to_owned(),
+    };
+    let relation = match compare.is.unwrap_or_default() {
+        Relation::Same => "is the same as".to_owned(),
+        Relation::Different => "differs from".to_owned(),
+        Relation::Greater => "is greater than".to_owned(),
+        Relation::Less => "is less than".to_owned(),
+        Relation::AtLeast => "is at least".to_owned(),
+        Relation::AtMost => "is at most".to_owned(),
+        Relation::Near => format!("is at most {} away from", compare.by.unwrap_or_default()),
+    };
+    format!("{what} {relation} `{}`", compare.to.value)
+}
+
+/// A field of a message in words.
+pub(crate) fn part_word(part: MessagePart) -> &'static str {
+    match part {
+        MessagePart::Token => "the token",
+        MessagePart::MessageId => "the message id",
+        MessagePart::Etag => "the ETag",
+        MessagePart::Observe => "the value of Observe",
+        MessagePart::Payload => "the payload",
+        MessagePart::PayloadLength => "the length of the payload",
+        MessagePart::Time => "the time",
+        MessagePart::Sender => "the sender",
+        MessagePart::Query => "the query",
+    }
+}
+
+/// A kind of TLV entry in words.
+#[must_use]
+pub fn tlv_kind_text(kind: TlvEntryKind) -> &'static str {
+    match kind {
+        TlvEntryKind::ObjectInstance => "an object instance",
+        TlvEntryKind::ResourceInstance => "a resource instance",
+        TlvEntryKind::MultipleResource => "a multiple resource",
+        TlvEntryKind::Resource => "a resource",
+    }
+}
+
+/// What is asked about the form of an answer.
+fn form_lines(expect: &Expect, lines: &mut Vec<String>) {
+    if let Some(attributes) = &expect.attributes {
+        lines.push(format!("links: {}", attributes_text(&attributes.value).join("; ")));
+    }
+    for (path, want) in expect.tlv.iter().flat_map(|at| &at.value) {
+        let mut parts = Vec::new();
+        parts.extend(want.kind.map(|kind| format!("as {}", tlv_kind_text(kind))));
+        parts.extend(want.length.as_ref().map(|length| format!("in {length} bytes")));
+        parts.extend(want.type_byte.as_ref().map(|byte| format!("with type byte {byte}")));
+        lines.push(format!("the TLV entry of {path} {}", parts.join(", ")));
+    }
+    for compare in expect.compare.iter().flat_map(|at| at.value.iter()) {
+        lines.push(compare_text(compare));
     }
 }
 

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod files;
 pub mod library;
 pub mod manifest;
+mod more;
 pub mod node;
 pub mod problem;
 pub mod schema;

@@ -5,7 +5,7 @@ use crate::ast::{
     Pos, Push, RepositoryChange, Request, Reset, Span, Step,
 };
 use crate::devices;
-pub use crate::expects::{expect_lines, message_text};
+pub use crate::expects::{compare_text, expect_lines, message_text, tlv_kind_text};
 
 /// What goes over the link in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -112,6 +112,7 @@ pub fn actions(step: &Step) -> Vec<Action> {
             .or_else(|| write.integer.map(|number| number.to_string()))
             .or_else(|| write.boolean.map(|flag| flag.to_string()))
             .or_else(|| write.hex.as_ref().map(|hex| format!("{} bytes", hex.0.len())))
+            .or_else(|| write.values.as_ref().map(values_text))
             .unwrap_or_default();
         let format = write.format.map_or_else(String::new, |format| format!(" as {format}"));
         add(
@@ -142,6 +143,7 @@ pub fn actions(step: &Step) -> Vec<Action> {
             format!("POST {}{argument} (Execute)", path.value),
         );
     }
+    composite(step, &mut add);
     if let Some(attributes) = &step.attributes {
         let period = |name: &str, value: Option<u32>| value.map(|value| format!("{name}={value}"));
         let number = |name: &str, value: Option<f64>| value.map(|value| format!("{name}={value}"));
@@ -192,6 +194,31 @@ pub fn actions(step: &Step) -> Vec<Action> {
             true,
             format!("send{block} `{}` again, byte for byte", resend.of.value),
         );
+    }
+    if let Some(replay) = &step.replay {
+        let which = if replay.first == Some(true) { "the first" } else { "the last" };
+        let mut select = replay.select.clone();
+        select.from.get_or_insert(crate::ast::Party::Server);
+        add(
+            "replay",
+            replay.pos,
+            ToIut,
+            true,
+            format!("deliver {which} {} once more, byte for byte", message_text(&select)),
+        );
+    }
+    if let Some(burst) = &step.burst {
+        let damaged = if burst.mutate.is_some() { ", damaged by seeded dice" } else { "" };
+        let text = format!(
+            "{} times, {} a second: {}{damaged}",
+            burst.count,
+            burst.rate.unwrap_or(100),
+            datagram_text(&burst.datagram)
+        );
+        add("burst", burst.pos, ToIut, true, text);
+    }
+    if let Some(label) = &step.abort {
+        add("abort", label.pos, Aside, false, format!("go on with `{}` no more", label.value));
     }
     if let Some(change) = &step.network {
         add("network", change.pos, Aside, false, network_text(change));
@@ -251,6 +278,32 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("server-op", op.pos, Aside, true, text);
     }
     all
+}
+
+/// The composite operations.
+fn composite(step: &Step, add: &mut dyn FnMut(&'static str, Pos, Course, bool, String)) {
+    let format = step.accept.map_or_else(String::new, |format| format!(" as {format}"));
+    if let Some(paths) = &step.read_composite {
+        let text = format!("FETCH {}{format} (Read-Composite)", list(paths));
+        add("read-composite", paths.pos, Course::ToIut, true, text);
+    }
+    if let Some(paths) = &step.observe_composite {
+        let text = format!("FETCH {}{format} with Observe 0 (Observe-Composite)", list(paths));
+        add("observe-composite", paths.pos, Course::ToIut, true, text);
+    }
+    if let Some(write) = &step.write_composite {
+        let format = write.format.map_or_else(String::new, |format| format!(" as {format}"));
+        let text = format!("iPATCH {}{format} (Write-Composite)", values_text(&write.values));
+        add("write-composite", write.pos, Course::ToIut, true, text);
+    }
+}
+
+fn values_text(values: &std::collections::BTreeMap<String, Payload>) -> String {
+    let all: Vec<String> = values
+        .iter()
+        .map(|(path, payload)| format!("{path} ={}", payload_text(payload)))
+        .collect();
+    all.join(", ")
 }
 
 /// A step in one line, for journals and reports: its action, or what it expects.
@@ -313,7 +366,13 @@ fn push_text(push: &Push) -> String {
         crate::ast::PushMethod::Put => "PUT",
         crate::ast::PushMethod::Post => "POST",
     };
-    let what = push.package.as_ref().map_or("the package", |name| name.value.as_str());
+    let what = match &push.payload {
+        Some(payload) => payload_text(payload).trim_start().to_owned(),
+        None => push
+            .package
+            .as_ref()
+            .map_or_else(|| "the package".to_owned(), |name| name.value.clone()),
+    };
     let mut text = format!("{method} {to} {what}");
     if push.single == Some(true) {
         text.push_str(" in one message");
@@ -336,6 +395,17 @@ fn push_text(push: &Push) -> String {
 }
 
 fn payload_text(payload: &Payload) -> String {
+    if let Some(format) = payload.encode {
+        let plain = Payload {
+            encode: None,
+            ..payload.clone()
+        };
+        let to = payload.resource.as_ref().map_or("/5/0/0", |path| path.0.as_str());
+        return format!("{} as {to} in {format}", payload_text(&plain));
+    }
+    if let Some(parts) = &payload.parts {
+        return parts.iter().map(payload_text).collect::<Vec<_>>().join(" +");
+    }
     if let Some(text) = &payload.text {
         format!(" \"{text}\"")
     } else if let Some(number) = payload.integer {
@@ -483,6 +553,8 @@ pub fn walk_expects<'a>(expect: &'a At<Expect>, visit: &mut dyn FnMut(&'a At<Exp
 #[must_use]
 pub fn messages_of(step: &Step) -> Vec<&MessageMatch> {
     let mut all: Vec<&MessageMatch> = step.await_message.iter().map(|select| &select.value).collect();
+    all.extend(step.replay.iter().map(|replay| &replay.value.select));
+    all.extend(step.remember.iter().flat_map(|all| all.iter()).filter_map(|one| one.message.as_ref()));
     if let Some(expect) = &step.expect {
         walk_expects(expect, &mut |expect| {
             let lists: [Option<&Many<MessageExpect>>; 2] = [
@@ -492,7 +564,13 @@ pub fn messages_of(step: &Step) -> Vec<&MessageMatch> {
             for message in lists.into_iter().flatten().flat_map(|list| list.iter()) {
                 all.push(&message.select);
                 all.extend(message.each.as_ref());
+                all.extend(message.before.as_ref());
+                all.extend(message.after.as_ref());
+                all.extend(message.spaced.as_ref().and_then(|spaced| spaced.after.as_ref()));
+                all.extend(message.share.as_ref().map(|share| &share.of));
             }
+            let compared = expect.compare.iter().flat_map(|all| all.value.iter());
+            all.extend(compared.filter_map(|compare| compare.message.as_ref()));
         });
     }
     all

@@ -184,6 +184,7 @@ impl Work<'_> {
             }
             self.rules(network.rules.as_deref().unwrap_or_default(), Place::START);
         }
+        self.mistakes.extend(crate::more::remembered_mistakes(case));
         let mut labels = vec!["start".to_owned()];
         for (_, step) in case.all_steps() {
             self.step(step, &labels);
@@ -383,13 +384,20 @@ impl Work<'_> {
             payload.random.is_some(),
             payload.package.is_some(),
             payload.text_of_length.is_some(),
+            payload.parts.is_some(),
         ];
         if given.iter().filter(|given| **given).count() > 1 {
             self.say(
                 "payload",
                 pos,
-                "a payload is one thing: text, integer, boolean, hex, random, package or text-of-length",
+                "a payload is one thing: text, integer, boolean, hex, random, package, text-of-length or parts",
             );
+        }
+        if payload.resource.is_some() && payload.encode.is_none() {
+            self.say("payload", pos, "`resource` says nothing without `encode`");
+        }
+        for part in payload.parts.iter().flatten() {
+            self.payload(Some(part), pos);
         }
         if let Some(name) = &payload.package {
             self.package(&At {
@@ -430,7 +438,11 @@ impl Work<'_> {
                     .help = Some(format!("it goes with {with}"));
             }
         };
-        only(step.accept.is_some(), "accept", &["read", "observe", "discover"]);
+        only(
+            step.accept.is_some(),
+            "accept",
+            &["read", "observe", "discover", "read-composite", "observe-composite"],
+        );
         only(step.argument.is_some(), "argument", &["execute"]);
         only(step.by.is_some(), "by", &["cancel-observation"]);
         only(step.within.is_some(), "within", &["await", "await-message"]);
@@ -439,7 +451,18 @@ impl Work<'_> {
             step.background.is_some(),
             "background",
             &[
-                "read", "discover", "observe", "write", "reset", "execute", "push", "pull", "request", "datagram",
+                "read",
+                "discover",
+                "observe",
+                "write",
+                "reset",
+                "execute",
+                "push",
+                "pull",
+                "request",
+                "datagram",
+                "read-composite",
+                "write-composite",
             ],
         );
         if let Some(when) = &step.when {
@@ -462,12 +485,13 @@ impl Work<'_> {
                 write.integer.is_some(),
                 write.boolean.is_some(),
                 write.hex.is_some(),
+                write.values.is_some(),
             ];
             if given.iter().filter(|given| **given).count() != 1 {
                 self.say(
                     "write",
                     write.pos,
-                    "a write has one value: text, integer, boolean or hex",
+                    "a write has one value: text, integer, boolean or hex, or the `values` of an instance",
                 );
             }
         }
@@ -528,6 +552,20 @@ impl Work<'_> {
             }
             self.faults(change.faults.as_deref().unwrap_or_default());
         }
+        if let Some(push) = &step.push {
+            self.payload(push.payload.as_ref(), push.pos);
+            if push.payload.is_some() && push.package.is_some() {
+                self.say("push", push.pos, "a push has a `package` or a `payload`, not both");
+            }
+        }
+        if let Some(label) = &step.abort {
+            self.label(label, labels);
+        }
+        if let Some(burst) = &step.burst {
+            self.payload(burst.datagram.payload.as_ref(), burst.pos);
+            self.party(burst.datagram.sender.as_ref(), burst.pos);
+        }
+        self.mistakes.extend(crate::more::step_mistakes(step));
         for select in messages_of(step) {
             self.party(select.from.as_ref(), step.pos);
             self.party(select.to.as_ref(), step.pos);
@@ -612,6 +650,7 @@ impl Work<'_> {
         {
             self.say("expect", any.pos, "`any-of` has fewer than two outcomes");
         }
+        self.mistakes.extend(crate::more::expect_mistakes(expect, action));
         for list in [&expect.messages, &expect.silence].into_iter().flatten() {
             for since in list.value.iter().filter_map(|message| message.since.as_ref()) {
                 self.label(since, labels);

@@ -5,9 +5,9 @@ use std::path::Path;
 use clap::{Args, Subcommand, ValueEnum};
 use fotaproof_cases::ast::Span;
 use fotaproof_cases::load_manifest;
+use fotaproof_lwm2m::server_defects::{ServerDefect, ServerDefectSet};
 use fotaproof_reports::model::exit_code;
 use fotaproof_runner::real::adapter::check::{CheckOptions, CheckReport, CheckVerdict, Checked, check};
-use fotaproof_lwm2m::server_defects::{ServerDefect, ServerDefectSet};
 use fotaproof_runner::real::adapter::serve::serve;
 use fotaproof_runner::real::adapter::{AdapterLaunch, launch_of};
 use fotaproof_runner::real::{interrupt, terminal};
@@ -47,7 +47,12 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 struct CheckArgs {
     /// The adapter: a program with its arguments, or a manifest with `adapter`.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND|MANIFEST")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND|MANIFEST"
+    )]
     command: Vec<String>,
     /// How long it may take to its first line; that of the manifest, or 60 s, if absent.
     #[arg(long, value_name = "TIME")]

@@ -294,7 +294,8 @@ impl Shown {
             Progress::Ended { cell } => {
                 running.retain(|id| *id != cell.id);
                 // a run that is over within a second needs no progress
-                if self.lines && self.begun.elapsed().as_millis() > 1000 {
+                let ran = cell.verdict != fotaproof_reports::model::Verdict::NotApplicable;
+                if self.lines && ran && self.begun.elapsed().as_millis() > 1000 {
                     eprintln!("{}", terminal::ended(cell, WIDTH));
                 }
                 self.bar.inc(1);

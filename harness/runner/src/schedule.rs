@@ -74,7 +74,8 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
     }
     let aborted = run_cases(schedule, &place, error);
     // after the last case, whatever became of it
-    aborted.or(dismiss(&place))
+    let dismissed = dismiss(&place);
+    aborted.or(dismissed)
 }
 
 /// Starts the adapter of the run, where there is one; gives how many instances it has at once.

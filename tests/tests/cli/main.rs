@@ -9,6 +9,7 @@ mod evidence;
 mod help;
 mod inputs;
 mod interrupted;
+mod matrix;
 mod relay;
 mod shown;
 mod shrink;

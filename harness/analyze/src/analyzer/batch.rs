@@ -2,17 +2,17 @@
 //! cache once for many of them. What waits is dissected already.
 
 use bytes::Bytes;
+use core::hint::black_box;
 use fotaproof_checks::facts::Dissection;
 use fotaproof_trace::{Datagram, Event, EventKind, Point, Toward};
 use fotaproof_wire::coap::{Code, MessageView};
-use std::net::SocketAddr;
 
 use super::{Analyzer, Carried};
 use crate::device::{Learnt, Seen};
 use crate::facts::{Message, Target};
 
 /// So many wait.
-const BATCH: usize = 16384;
+const BATCH: usize = 65536;
 /// With so few devices nothing waits.
 const FEW: usize = 16;
 /// End of a chain in a batch.
@@ -24,8 +24,8 @@ pub(super) struct Queued {
     device: u32,
     /// The next of the same device.
     next: u32,
-    src: SocketAddr,
-    dst: SocketAddr,
+    /// It goes from the first end of its conversation to the second.
+    from_first: bool,
     packets: u16,
     largest: u16,
     planned: bool,
@@ -40,6 +40,7 @@ impl Queued {
     pub(super) const fn new(
         device: u32,
         seen: Seen,
+        from_first: bool,
         carried: &Carried,
         payload: Bytes,
         read: Option<Dissection>,
@@ -47,8 +48,7 @@ impl Queued {
         Self {
             device,
             next: END,
-            src: carried.src,
-            dst: carried.dst,
+            from_first,
             packets: carried.packets,
             largest: carried.largest,
             planned: carried.planned,
@@ -57,6 +57,12 @@ impl Queued {
             payload,
             read,
         }
+    }
+
+    /// Something of each part.
+    fn glance(&self) -> u64 {
+        let read = self.read.as_ref().map_or(0, |read| read.bytes ^ read.facts.uri);
+        u64::from(self.next) ^ self.seen.packet ^ read
     }
 }
 
@@ -113,9 +119,14 @@ impl Analyzer {
                 continue;
             };
             let mut at = core::mem::replace(chain, (END, END)).0;
-            while let Some(queued) = batch.queued.get_mut(at as usize) {
-                self.take(queued);
-                at = queued.next;
+            while let Some(queued) = batch.queued.get(at as usize) {
+                let next = queued.next;
+                // A look at what comes next brings it into the cache while this one is taken.
+                black_box(batch.queued.get(next as usize).map(Queued::glance));
+                if let Some(queued) = batch.queued.get_mut(at as usize) {
+                    self.take(queued);
+                }
+                at = next;
             }
         }
         batch.queued.clear();
@@ -128,12 +139,20 @@ impl Analyzer {
         let Some(state) = self.devices.get_mut(device as usize) else {
             return;
         };
+        let Some((first, second)) = self.flow_list.get(seen.flow as usize).map(|flow| flow.ends) else {
+            return;
+        };
+        let (src, dst) = if queued.from_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
         let datagram = Datagram {
             point: Point::Iut,
             toward: if seen.from_device { Toward::Peer } else { Toward::Iut },
             datagram: seen.packet,
-            src: queued.src,
-            dst: queued.dst,
+            src,
+            dst,
             payload: core::mem::take(&mut queued.payload),
             packets: queued.packets,
             largest: queued.largest,

@@ -22,6 +22,7 @@ impl Analyzer {
             };
             match opened {
                 Opened::Data(clear) => {
+                    flow.opened += 1;
                     self.counts.decrypted += 1;
                     self.on_coap(index, number, clear.into(), carried);
                 }

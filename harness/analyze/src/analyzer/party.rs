@@ -172,8 +172,9 @@ impl Analyzer {
         let remember = match index {
             0..8 => 1024,
             8..64 => 512,
-            64..256 => 64,
-            _ => 32,
+            // One more fills a queue of a power of two.
+            64..256 => 63,
+            _ => 31,
         };
         let checks = Checks::new(CheckConfig {
             mode: if self.complete { Mode::Live } else { Mode::Capture },

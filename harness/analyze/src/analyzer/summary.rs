@@ -20,7 +20,9 @@ impl Analyzer {
             devices.push(device.report(self.options.strict, self.complete, self.options.mtu.is_some()));
         }
         self.counts.incomplete = self.reassembler.discarded() + self.reassembler.pending() as u64;
-        let encrypted: Vec<&Flow> = self.flow_list.iter().filter(|flow| flow.kind == Kind::Dtls && flow.locked > 0).collect();
+        // A handshake alone was not opened either.
+        let closed = |flow: &&Flow| flow.kind == Kind::Dtls && (flow.locked > 0 || flow.opened == 0);
+        let encrypted: Vec<&Flow> = self.flow_list.iter().filter(closed).collect();
         let mut notes = self.notes(parser);
         if encrypted.len() > LISTED {
             notes.push(format!("{} further encrypted conversations", encrypted.len() - LISTED));

@@ -21,6 +21,8 @@ use super::scalar::{
     StateName, ValueMatch,
 };
 use super::step::Payload;
+use super::traffic::{OptionMatch, Share, Spacing};
+use super::values::{Compare, SendExpect, TlvExpect};
 
 /// What must hold.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -43,6 +45,12 @@ pub struct Expect {
     pub payload_length: Option<ValueMatch>,
     /// The answer's payload are these bytes; from their first on, where the answer gives a smaller block.
     pub body: Option<At<Payload>>,
+    /// Attributes of links in the answer to a discover, by target and name; `none` where there is none, or no such link.
+    pub attributes: Option<At<BTreeMap<String, BTreeMap<String, ValueMatch>>>>,
+    /// How entries of an answer in TLV are written, by path.
+    pub tlv: Option<At<BTreeMap<String, TlvExpect>>>,
+    /// Values of the answer or fields of messages beside what was remembered.
+    pub compare: Option<At<Many<Compare>>>,
 
     // the firmware object
     /// The stations that State goes through since this step began; `?` marks one that may go
@@ -75,6 +83,8 @@ pub struct Expect {
     pub registrations: Option<At<ValueMatch>>,
     /// A notification since this step began.
     pub notification: Option<At<NotificationExpect>>,
+    /// A Send of the IUT.
+    pub send: Option<At<SendExpect>>,
     /// Messages seen at the IUT's end of the link.
     pub messages: Option<At<Many<MessageExpect>>>,
     /// Nothing of this kind is sent for the time given by `for` in it.
@@ -124,6 +134,9 @@ pub struct Expect {
     pub all_of: Option<Vec<At<Self>>>,
     /// Record these figures of the step: `time`, `bytes`, `transmissions`, `fragments`.
     pub record: Option<Many<String>>,
+    /// Figures since the last action began, and what they must be: `time` (in seconds), `bytes`, `packets`, `fragments`,
+    /// `transmissions`.
+    pub figures: Option<At<BTreeMap<String, ValueMatch>>>,
 }
 
 /// One acceptable outcome of `any-of`.
@@ -279,6 +292,9 @@ pub struct RegistrationExpect {
     pub has: Option<Many<Path>>,
     /// Links that it lacks; an object stands for its instances too.
     pub lacks: Option<Many<Path>>,
+    /// Attributes of its links, by target and name, such as `ver` of `/5`; `none` where there is none, or no such link.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, BTreeMap<String, ValueMatch>>,
 }
 
 /// What a notification must be like.
@@ -289,6 +305,9 @@ pub struct NotificationExpect {
     pub path: Path,
     /// With this value.
     pub value: Option<ValueMatch>,
+    /// With these values by path, where several are observed at once.
+    #[serde(default)]
+    pub values: BTreeMap<String, ValueMatch>,
     /// At least this long after the notification or answer before it on the same path.
     pub after_previous: Option<Span>,
 }
@@ -423,6 +442,10 @@ pub struct MessageMatch {
     pub payload_length: Option<ValueMatch>,
     /// Whether it goes to an address that its receiver has left: the IUT has heard it from another one since.
     pub old_address: Option<bool>,
+    /// Length of the token in bytes.
+    pub token_length: Option<ValueMatch>,
+    /// Options of any number.
+    pub options: Option<Many<OptionMatch>>,
 }
 
 /// Times between messages.
@@ -476,6 +499,22 @@ pub struct MessageExpect {
     pub sizes_never_grow: Option<bool>,
     /// Block numbers follow each other: each starts where the one before ended.
     pub contiguous: Option<bool>,
+    /// All tokens differ, repeats of a message left out.
+    pub different_tokens: Option<bool>,
+    /// All message ids differ, repeats of a message left out.
+    pub different_message_ids: Option<bool>,
+    /// The value of Observe rises from each message to the next (RFC 7641 section 3.4), repeats left out.
+    pub observe_rises: Option<bool>,
+    /// Bounds on every interval.
+    pub spaced: Option<Spacing>,
+    /// All of them came before the first of these.
+    pub before: Option<MessageMatch>,
+    /// All of them came after the first of these.
+    pub after: Option<MessageMatch>,
+    /// The sum of their UDP payloads in bytes.
+    pub total_bytes: Option<ValueMatch>,
+    /// How many there are for each of others.
+    pub share: Option<Share>,
     /// What is being counted, for the report.
     pub what: Option<String>,
 }

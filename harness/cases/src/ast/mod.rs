@@ -11,6 +11,8 @@ mod expect;
 mod network;
 mod scalar;
 mod step;
+mod traffic;
+mod values;
 
 pub use campaign::{
     ProgressExpect, ServePackage, ServerOp, StatusName, UpdateControl, UpdateMethod, UpdateSpec, WriteBlocks,
@@ -38,4 +40,8 @@ pub use scalar::{
 pub use step::{
     Attributes, Await, Cancellation, Datagram, IutAction, Payload, Poll, Pull, Push, PushMethod, RawOption,
     RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
+};
+pub use traffic::{Burst, Mutation, OptionMatch, Replay, Share, ShareBy, Spacing};
+pub use values::{
+    Compare, MessagePart, Relation, Remember, SendExpect, TlvEntryKind, TlvExpect, WriteComposite,
 };

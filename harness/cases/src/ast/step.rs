@@ -3,6 +3,8 @@
 //! An action without `expect` is a means: when it does not succeed, the question cannot be asked
 //! and the case is inconclusive. An action with `expect` is judged by it and by nothing else.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,6 +13,8 @@ use super::case::{Fault, ServerBehaviour};
 use super::device::DeviceStep;
 use super::expect::{Expect, MessageMatch, Party};
 use super::network::NetworkChange;
+use super::traffic::{Burst, Replay};
+use super::values::{Remember, WriteComposite};
 use super::scalar::{At, BlockText, DataFormat, Hex, Many, MessageType, Method, Path, Span};
 
 /// One step. Exactly one of the action fields is given, or only `expect`.
@@ -34,6 +38,12 @@ pub struct Step {
     pub write: Option<At<Write>>,
     /// Resets the firmware object.
     pub reset: Option<At<Reset>>,
+    /// Reads several paths at once (Core, Read-Composite).
+    pub read_composite: Option<At<Many<Path>>>,
+    /// Observes several paths at once (Core, Observe-Composite); the observation is that of `/`.
+    pub observe_composite: Option<At<Many<Path>>>,
+    /// Writes several resources at once (Core, Write-Composite).
+    pub write_composite: Option<At<WriteComposite>>,
     /// Executes a resource.
     pub execute: Option<At<Path>>,
     /// Sets notification attributes.
@@ -48,6 +58,13 @@ pub struct Step {
     pub datagram: Option<At<Datagram>>,
     /// Sends a datagram of an earlier step again, byte for byte.
     pub resend: Option<At<Resend>>,
+    /// Delivers a message that the IUT received before once more, byte for byte.
+    pub replay: Option<At<Replay>>,
+    /// Sends many datagrams at a rate.
+    pub burst: Option<At<Burst>>,
+    /// Ends the push or request of the step with this label, which runs in the background or pauses; nothing more of it is
+    /// sent.
+    pub abort: Option<At<String>>,
     /// Changes the network.
     pub network: Option<At<NetworkChange>>,
     /// Changes a repository or releases what it holds.
@@ -69,7 +86,7 @@ pub struct Step {
     /// For a server under test: one operation that it is told to do.
     pub server_op: Option<At<ServerOp>>,
 
-    /// For `read`, `observe` and `discover`: the format asked for.
+    /// For `read`, `observe`, `discover` and the composite reads: the format asked for.
     pub accept: Option<DataFormat>,
     /// For `execute`: the arguments.
     pub argument: Option<String>,
@@ -80,6 +97,8 @@ pub struct Step {
     /// A name by which later steps refer to this one.
     #[serde(rename = "as")]
     pub label: Option<At<String>>,
+    /// What is remembered when the action is over, for later steps.
+    pub remember: Option<Many<Remember>>,
     /// For `await` and `await-message`: at most this long; a minute if absent.
     pub within: Option<At<Span>>,
     /// For `await`: only what happens after this step began.
@@ -153,6 +172,12 @@ pub struct Payload {
     pub block: Option<BlockText>,
     /// Text repeated up to this many bytes.
     pub text_of_length: Option<u32>,
+    /// All of these, one after the other.
+    pub parts: Option<Vec<Self>>,
+    /// Beside any of the others: what it says, as the opaque value of a resource in this format; in `text` as Base64.
+    pub encode: Option<DataFormat>,
+    /// For `encode`: the resource; `/5/0/0` if absent.
+    pub resource: Option<Path>,
 }
 
 /// A Write of a resource.
@@ -171,6 +196,8 @@ pub struct Write {
     pub boolean: Option<bool>,
     /// The value as bytes.
     pub hex: Option<Hex>,
+    /// For an instance: the values of its resources, by path; text, integer, boolean or hex each.
+    pub values: Option<BTreeMap<String, Payload>>,
     /// POST (partial update) instead of PUT.
     pub partial: Option<bool>,
 }
@@ -225,6 +252,8 @@ pub struct Push {
     pub block: Option<u16>,
     /// The package by name; the case's firmware if absent.
     pub package: Option<At<String>>,
+    /// Other bytes than those of a package; its `encode` sets the Content-Format too.
+    pub payload: Option<Payload>,
     /// PUT or POST.
     pub method: Option<PushMethod>,
     /// The Content-Format; opaque if absent, `none` for no option.
@@ -243,7 +272,7 @@ pub struct Push {
     pub stop_after: Option<u32>,
     /// Go on with the body of an earlier push from this block.
     pub from: Option<u32>,
-    /// For `from`: the label of that push.
+    /// For `from`: the label of that push. With `block` the body goes on at that block size, and `from` counts in it.
     pub of: Option<At<String>>,
     /// Do not follow 4.08 and 4.13 by a restart.
     pub no_restart: Option<bool>,

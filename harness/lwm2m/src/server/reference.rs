@@ -38,6 +38,8 @@ pub struct Server {
     next_op: u64,
     pub(super) running: BTreeMap<OpId, Op>,
     pub(super) observations: BTreeMap<OpId, Observation>,
+    /// The observation of each peer and token.
+    pub(super) by_observer: BTreeMap<Observer, OpId>,
     /// The latest exchange of each operation, for resends.
     latest: BTreeMap<OpId, ExchangeId>,
     live: BTreeMap<ExchangeId, OpId>,
@@ -82,6 +84,7 @@ impl Server {
             next_op: 0,
             running: BTreeMap::new(),
             observations: BTreeMap::new(),
+            by_observer: BTreeMap::new(),
             latest: BTreeMap::new(),
             live: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -430,6 +433,9 @@ impl Server {
 
     pub(super) fn end_observation(&mut self, op: OpId) {
         if let Some(observation) = self.observations.remove(&op) {
+            if self.by_observer.get(&observation.observer) == Some(&op) {
+                self.by_observer.remove(&observation.observer);
+            }
             self.endpoint.stop_observing(&observation.observer);
             self.events.push_back(ServerEvent::ObservationEnded { op });
         }

@@ -103,6 +103,7 @@ impl Server {
                         observer: Observer { peer: from, token },
                         request: request.clone(),
                     };
+                    self.by_observer.insert(observation.observer, op);
                     self.observations.insert(op, observation);
                 }
                 let told = Told::Observation {
@@ -148,10 +149,8 @@ impl Server {
         fresh: bool,
         ended: bool,
     ) {
-        let found = self
-            .observations
-            .iter()
-            .find(|(_, observation)| observation.observer == observer);
+        let found = self.by_observer.get(&observer).copied();
+        let found = found.and_then(|op| Some((op, self.observations.get(&op)?)));
         let Some((op, Observation { path, request, .. })) = found else {
             self.events.push_back(ServerEvent::Unmatched {
                 from: observer.peer,
@@ -159,7 +158,7 @@ impl Server {
             });
             return;
         };
-        let (observation, path, mut request) = (*op, *path, request.clone());
+        let (observation, path, mut request) = (op, *path, request.clone());
         build::clear(&mut request, option::OBSERVE);
         let told = Told::Notification {
             observation,

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use fotaproof_adapter as adapter;
 use fotaproof_wire::path::LwPath;
 
@@ -37,8 +38,8 @@ pub(super) struct Known {
     pub(super) queue_mode: bool,
     /// Tasks that wait for it to wake up.
     pub(super) held: VecDeque<(TaskId, Task)>,
-    /// Requests of the library level that wait for it to wake up.
-    pub(super) held_requests: VecDeque<adapter::Request>,
+    /// Requests of the library level that wait for it to wake up, with the bytes of the file that they name.
+    pub(super) held_requests: VecDeque<(adapter::Request, Option<Bytes>)>,
     /// An early end of a push blocks the next one: a defect.
     pub(super) blocked: bool,
     /// Percent of the push as last told to the campaign.

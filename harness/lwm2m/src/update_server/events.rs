@@ -48,6 +48,9 @@ impl UpdateServer {
                 values,
                 ..
             } => self.sent(now, &endpoint, values),
+            ServerEvent::ObservationEnded { op } => {
+                self.watchers.remove(&op);
+            }
             ServerEvent::DuplicateResponse { op, .. } => {
                 if let Some(Work::Task { endpoint, .. }) = self.work.get(&op).cloned() {
                     self.happened(now, &endpoint, Happening::LateAnswer);
@@ -67,9 +70,10 @@ impl UpdateServer {
         }
         device.address = Some(registration.address);
         device.queue_mode = registration.queue;
-        device.observations.clear();
-        self.watchers
-            .retain(|_, watcher| watcher.endpoint != endpoint || watcher.name.is_some());
+        let observed = core::mem::take(&mut device.observations);
+        observed.values().for_each(|op| {
+            self.watchers.remove(op);
+        });
         self.tell_registered(registration);
         let answered: Vec<u64> = self
             .awaited
@@ -133,6 +137,14 @@ impl UpdateServer {
             expired,
         };
         self.tell(event);
+        let held = self
+            .devices
+            .get_mut(&registration.endpoint)
+            .map(|device| core::mem::take(&mut device.held_requests));
+        for (request, _) in held.into_iter().flatten() {
+            let message = format!("{} is not registered any more", registration.endpoint);
+            self.refuse(request.id, adapter::ErrorKind::NotRegistered, message);
+        }
         let happening = if expired {
             Happening::Expired
         } else {

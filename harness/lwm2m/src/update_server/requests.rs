@@ -229,10 +229,13 @@ impl UpdateServer {
             .devices
             .get(&endpoint)
             .is_some_and(|device| self.sleeps(now, device));
-        let with_file = matches!(request.operation, Operation::WriteBlocks { .. });
-        if sleeps && !with_file {
+        if sleeps {
+            let file = match &request.operation {
+                Operation::WriteBlocks { file, .. } => files(file),
+                _ => None,
+            };
             if let Some(device) = self.devices.get_mut(&endpoint) {
-                device.held_requests.push_back(request);
+                device.held_requests.push_back((request, file));
             }
             return;
         }

@@ -198,8 +198,8 @@ impl UpdateServer {
         for (id, task) in held {
             self.start_task(now, endpoint, id, task);
         }
-        for request in requests {
-            self.library_request(now, request, &mut |_| None);
+        for (request, file) in requests {
+            self.library_request(now, request, &mut |_| file.clone());
         }
     }
 }

@@ -428,3 +428,39 @@ fn what_is_not_there_is_refused_by_kind() {
     assert!(rig.answer(stop).is_ok());
     assert_eq!(rig.answer(read("/3/0/3")), Err(ErrorKind::Unknown));
 }
+
+#[test]
+fn single_operations_wait_for_a_device_that_sleeps() {
+    let config = DeviceConfig {
+        binding: "UQ".to_owned(),
+        wake_for: Some(SECOND * 93),
+        lifetime: 3600,
+        keep_alive: false,
+        ..device()
+    };
+    let mut rig = Rig::with(None, config);
+    rig.run(SECOND * 120);
+    let asked = rig.ask(read("/3/0/3"));
+    let pushed = rig.ask(Operation::WriteBlocks {
+        instance: INSTANCE.to_owned(),
+        endpoint: "dev".to_owned(),
+        path: "/5/0/0".to_owned(),
+        file: "v2.bin".to_owned(),
+        block: None,
+    });
+    rig.run(SECOND * 300);
+    assert!(rig.sent(true, &["GET"]).is_empty());
+    rig.act(DeviceAct::Update);
+    rig.run(SECOND * 5);
+    for id in [asked, pushed] {
+        assert!(rig.reply(id).is_some_and(|reply| reply.ok.is_some()));
+    }
+    assert_eq!(rig.truth().state, 2);
+
+    // A registration that ends takes with it what waits.
+    rig.run(SECOND * 120);
+    let late = rig.ask(read("/3/0/3"));
+    rig.run(SECOND * 3600);
+    let error = rig.reply(late).and_then(|reply| reply.error.clone());
+    assert_eq!(error.map(|error| error.kind), Some(ErrorKind::NotRegistered));
+}

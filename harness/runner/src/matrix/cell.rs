@@ -62,7 +62,7 @@ pub(super) enum Input {
         bytes: Bytes,
     },
     /// The server's adapter said something.
-    Adapter(Message),
+    Adapter(Box<Message>),
     /// Something broke that is nobody's under test.
     Trouble(String),
     /// Something happened to the client.
@@ -81,7 +81,7 @@ pub(super) enum Output {
     },
     ToServer { from: SocketAddr, bytes: Bytes },
     /// Ask this of the server's adapter.
-    Ask(Request),
+    Ask(Box<Request>),
     /// Do this to the client.
     Client(IutCommand),
     /// For journal and capture.
@@ -116,6 +116,8 @@ pub(super) struct Ended {
     pub(super) counted: Counted,
     pub(super) heard_client: bool,
     pub(super) heard_server: bool,
+    /// How the client's latest Register was refused.
+    pub(super) refused: Option<String>,
     /// When the server told of the registration.
     pub(super) registered: Option<Duration>,
     /// When the update was over.
@@ -205,10 +207,12 @@ impl CellSession {
         if self.done {
             return;
         }
+        // what the link did before this comes before it in the journal
+        self.watch.turn(now);
         match input {
-            Input::FromClient { from, to, bytes } => self.watch.from_client(now, from, to, bytes),
-            Input::FromServer { from, to, bytes } => self.watch.from_peer(now, from, to, bytes),
-            Input::Adapter(message) => self.leader.handle(now, message),
+            Input::FromClient { from, to, bytes } => self.watch.client_sent(now, from, to, bytes),
+            Input::FromServer { from, to, bytes } => self.watch.peer_sent(now, from, to, bytes),
+            Input::Adapter(message) => self.leader.handle(now, *message),
             Input::Trouble(reason) => self.end(End::Trouble(reason)),
             Input::Client(report) => self.client_report(now, report),
             Input::Interrupt => {
@@ -321,7 +325,7 @@ impl CellSession {
                 while repository.poll_event().is_some() {}
                 while let Some(transmit) = repository.poll_transmit() {
                     busy = true;
-                    self.watch.from_peer(now, *at, transmit.to, transmit.bytes);
+                    self.watch.peer_sent(now, *at, transmit.to, transmit.bytes);
                 }
             }
             while let Some(note) = self.leader.poll_note() {
@@ -330,7 +334,7 @@ impl CellSession {
             }
             while let Some(request) = self.leader.poll_ask() {
                 busy = true;
-                self.out.push_back(Output::Ask(request));
+                self.out.push_back(Output::Ask(Box::new(request)));
             }
             if !busy {
                 break;
@@ -398,6 +402,7 @@ impl CellSession {
             counted: self.watch.counted(),
             heard_client: self.watch.heard_client,
             heard_server: self.watch.heard_server,
+            refused: self.watch.refused.clone(),
             registered: self.leader.registered,
             at,
             chance: self.watch.broken_by_chance(),

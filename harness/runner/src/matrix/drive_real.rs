@@ -96,7 +96,7 @@ pub(super) async fn run(
     let real_client = matches!(client, Client::Process(_));
     let front = if real_client { Some(ports.open_front("the server").await?) } else { None };
     let instance = config.errand.instance.clone();
-    let mut server = match server {
+    let server = match server {
         Server::Embedded => {
             let at = front.unwrap_or_else(super::drive_virtual::server_address);
             RealServer {
@@ -275,7 +275,7 @@ enum ServerEnd {
 }
 
 impl RealServer {
-    async fn stop(&mut self, instance: &str, talk: &mut Talk, aside: &mut Aside) {
+    async fn stop(&self, instance: &str, talk: &mut Talk, aside: &mut Aside) {
         if let ServerEnd::Adapter(attached) = &self.end {
             let adapter = attached.adapter().clone();
             if adapter.gone().is_some() {
@@ -308,7 +308,7 @@ struct Drive {
 enum Wake {
     Datagram(Heard),
     Report(IutReport),
-    Adapter(FromAdapter),
+    Adapter(Box<FromAdapter>),
     Timer,
     Interrupt,
 }
@@ -361,7 +361,7 @@ impl Drive {
             biased;
             () = interrupt.wait() => Wake::Interrupt,
             heard = ports.receive() => Wake::Datagram(heard),
-            said = said => Wake::Adapter(said),
+            said = said => Wake::Adapter(Box::new(said)),
             report = report => Wake::Report(report),
             () = until(timer) => Wake::Timer,
         }
@@ -381,7 +381,7 @@ impl Drive {
                 self.cell.handle(now, Input::FromServer { from, to, bytes });
             }
             Wake::Report(report) => self.cell.handle(now, Input::Client(report)),
-            Wake::Adapter(said) => self.adapter_said(now, said, talk),
+            Wake::Adapter(said) => self.adapter_said(now, *said, talk),
             Wake::Interrupt => self.cell.handle(now, Input::Interrupt),
             Wake::Timer => {}
         }
@@ -418,7 +418,7 @@ impl Drive {
             }
         };
         talk.said(&message);
-        self.cell.handle(now, Input::Adapter(message));
+        self.cell.handle(now, Input::Adapter(Box::new(message)));
     }
 
     /// Carries out what is asked at this instant; gives the end when it has come.
@@ -430,9 +430,9 @@ impl Drive {
                 busy = true;
                 match output {
                     Output::Event(event) => sink(&event),
-                    Output::ToClient { from, to, bytes } => self.to_client(now, from, to, bytes).await,
-                    Output::ToServer { from, bytes } => self.to_server(now, from, &bytes).await,
-                    Output::Ask(request) => self.ask(now, request, talk),
+                    Output::ToClient { from, to, bytes } => self.give_client(now, from, to, bytes).await,
+                    Output::ToServer { from, bytes } => self.give_server(now, from, &bytes).await,
+                    Output::Ask(request) => self.ask(now, *request, talk),
                     Output::Client(command) => match &mut self.client {
                         ClientEnd::Process(process) => process.command(command),
                         ClientEnd::Embedded(device) => {
@@ -463,7 +463,7 @@ impl Drive {
                 while let Some(message) = server.poll_message() {
                     busy = true;
                     talk.said(&message);
-                    self.cell.handle(now, Input::Adapter(message));
+                    self.cell.handle(now, Input::Adapter(Box::new(message)));
                 }
             }
             if !busy {
@@ -486,7 +486,7 @@ impl Drive {
         }
     }
 
-    async fn to_client(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    async fn give_client(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         match &mut self.client {
             ClientEnd::Embedded(device) => device.datagram(now, from, to, bytes),
             ClientEnd::Process(process) => {
@@ -496,7 +496,7 @@ impl Drive {
         }
     }
 
-    async fn to_server(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
+    async fn give_server(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
         match &mut self.server.end {
             ServerEnd::Embedded(server) => server.handle_datagram(now, from, bytes),
             ServerEnd::Adapter(_) => {

@@ -106,7 +106,7 @@ pub(super) fn run(
                     Output::ToServer { from, bytes } => server.handle_datagram(now, from, &bytes),
                     Output::Ask(request) => {
                         talk.asked(&request);
-                        server.request(now, request, &mut files);
+                        server.request(now, *request, &mut files);
                     }
                     Output::Client(command) => {
                         if let Some(report) = client.command(now, command) {
@@ -134,7 +134,7 @@ pub(super) fn run(
             while let Some(message) = server.poll_message() {
                 busy = true;
                 talk.said(&message);
-                cell.handle(now, Input::Adapter(message));
+                cell.handle(now, Input::Adapter(Box::new(message)));
             }
             if !busy {
                 break;

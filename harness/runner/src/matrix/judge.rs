@@ -168,7 +168,10 @@ fn why_not(ended: &Ended, station: Station, facts: &Facts<'_>) -> String {
     let reason = ended.progress.reason.as_deref().unwrap_or_default();
     let so_far = match station {
         Station::Nothing if !ended.heard_client => format!("{} was not heard", facts.client),
-        Station::Nothing => format!("{} was not registered by {}", facts.client, facts.server),
+        Station::Nothing => match &ended.refused {
+            Some(answer) => format!("{} was not registered by {}: {answer}", facts.client, facts.server),
+            None => format!("{} was not registered by {}", facts.client, facts.server),
+        },
         station => format!("the update came as far as: {}", station.word()),
     };
     let mut text = match &ended.end {
@@ -353,6 +356,7 @@ mod tests {
             },
             heard_client: true,
             heard_server: true,
+            refused: None,
             registered: Some(Duration::from_secs(1)),
             at: Duration::from_secs(10),
             chance: None,

@@ -31,7 +31,7 @@ impl Level {
         let can = |name: &str| capabilities.iter().any(|known| known == name);
         if can("update-start") {
             Some(Self::Campaign)
-        } else if ["read", "write", "execute", "observe"].into_iter().all(can) {
+        } else if ["read", "write", "execute"].into_iter().all(can) {
             Some(Self::Library)
         } else {
             None
@@ -59,6 +59,8 @@ pub(super) struct Errand {
     pub(super) spec: CampaignSpec,
     /// The package as the adapter can find it.
     pub(super) file: String,
+    /// The library observes when told; without it the campaign reads.
+    pub(super) can_observe: bool,
 }
 
 /// What a request was for.
@@ -286,11 +288,9 @@ impl Leader {
                     }
                 }
             }
-            Event::UpdateStatus { update, progress, .. } if update == UPDATE => {
-                if !self.progress.status.is_final() {
-                    self.notes.push_back(progress_in_words(&progress));
-                    self.progress = progress;
-                }
+            Event::UpdateStatus { update, progress, .. } if update == UPDATE && !self.progress.status.is_final() => {
+                self.notes.push_back(progress_in_words(&progress));
+                self.progress = progress;
             }
             Event::Log { text } => self.notes.push_back(format!("adapter: {text}")),
             _ => {}
@@ -337,6 +337,11 @@ impl Leader {
                     instance: errand.instance.clone(),
                     observation: name.clone(),
                 }),
+                Task::Observe(_) if !errand.can_observe => {
+                    let outcome = TaskOutcome::code(Code::METHOD_NOT_ALLOWED);
+                    self.tell(now, Happening::Done { task: id, outcome });
+                    continue;
+                }
                 task => operation_of(task, &errand.instance, &errand.endpoint, &errand.file),
             };
             match operation {
@@ -453,6 +458,7 @@ mod tests {
                     ..CampaignSpec::default()
                 },
                 file: "/tmp/package.bin".to_owned(),
+                can_observe: true,
             },
             100,
         )
@@ -522,7 +528,7 @@ mod tests {
     fn the_level_follows_from_what_the_adapter_can_do() {
         let of = |words: &[&str]| Level::of(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&["start", "update-start", "read"]), Some(Level::Campaign));
-        assert_eq!(of(&["start", "read", "write", "execute", "observe"]), Some(Level::Library));
+        assert_eq!(of(&["start", "read", "write", "execute"]), Some(Level::Library));
         assert_eq!(of(&["start", "read"]), None);
     }
 }

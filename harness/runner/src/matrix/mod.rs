@@ -42,7 +42,7 @@ use crate::schedule::drive;
 pub use plan::{EMBEDDED, Party, PartyError, Plan, Role};
 
 /// How long an adapter may take to end in order.
-const QUIT: Duration = Duration::from_secs(10);
+const QUIT: Duration = Duration::from_secs(5);
 
 /// How a matrix is run.
 #[derive(Clone, Debug)]
@@ -94,7 +94,14 @@ struct Ready {
     version: Option<String>,
     seats: Semaphore,
     /// Of a real server.
-    adapter: Option<(AdapterHost, Option<Level>)>,
+    adapter: Option<Adapted>,
+}
+
+/// The adapter of a server.
+struct Adapted {
+    host: AdapterHost,
+    level: Option<Level>,
+    can_observe: bool,
 }
 
 impl Ready {
@@ -140,7 +147,7 @@ pub fn run(
                     let wanted = used(role, index) && !party.is_embedded(role);
                     scope.spawn(move || {
                         if wanted {
-                            ready(&party, role, &options, interrupt)
+                            ready(&party, index, role, &options, interrupt)
                         } else {
                             Ready::new(None, None)
                         }
@@ -161,12 +168,14 @@ pub fn run(
     });
     let results: Vec<Mutex<Option<report::Cell>>> = cells.iter().map(|_| Mutex::new(None)).collect();
     let failed: Mutex<Option<EvidenceError>> = Mutex::new(None);
+    let stems = one::stems(&cells);
     let run = one::Run {
         plan,
         options,
         interrupt,
         clients: &clients,
         servers: &servers,
+        stems: &stems,
     };
     let work = |index: usize| {
         let cell = &cells[index];
@@ -264,7 +273,7 @@ fn in_threads(indices: &[usize], jobs: usize, stop: &(dyn Fn() -> bool + Sync), 
 }
 
 /// Prepares a party, once a run; a server's adapter is started.
-fn ready(party: &Party, role: Role, options: &Options, interrupt: &AtomicBool) -> Ready {
+fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: &AtomicBool) -> Ready {
     let Some((manifest, folder)) = &party.manifest else {
         return Ready::new(None, None);
     };
@@ -285,7 +294,7 @@ fn ready(party: &Party, role: Role, options: &Options, interrupt: &AtomicBool) -
             ..Ready::new(None, bound)
         };
     }
-    let state = peers(&options.folder).join(format!("{}.adapter", crate::evidence::file_name(&party.name)));
+    let state = peers(&options.folder).join(format!("server-{index}.adapter"));
     if let Err(error) = std::fs::create_dir_all(&state) {
         return unfit(format!("cannot make {}: {error}", state.display()));
     }
@@ -310,14 +319,18 @@ fn ready(party: &Party, role: Role, options: &Options, interrupt: &AtomicBool) -
     let version = Some(hello.version).filter(|version| !version.is_empty()).or(found);
     Ready {
         version,
-        adapter: Some((host, Level::of(&hello.capabilities))),
+        adapter: Some(Adapted {
+            host,
+            level: Level::of(&hello.capabilities),
+            can_observe: hello.capabilities.iter().any(|known| known == "observe"),
+        }),
         ..Ready::new(unfit, bound)
     }
 }
 
 /// Ends the adapter of a server; what was out of order is told.
 fn farewell(party: &Party, ready: &Ready) -> Option<String> {
-    let (host, _) = ready.adapter.as_ref()?;
+    let host = &ready.adapter.as_ref()?.host;
     // an interrupt must not keep it from ending in order
     let ended = drive(&AtomicBool::new(false), async |_| host.quit(QUIT).await).ok()??;
     if ended.in_order() {

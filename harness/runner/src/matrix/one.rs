@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use super::drive_virtual::{self, Talk};
 use super::judge::{self, Facts};
 use super::leader::{Errand, Level, method_of};
 use super::plan::{Plan, Planned, Role};
-use super::{Options, Ready};
+use super::{Adapted, Options, Ready};
 use crate::evidence::{Evidence, EvidenceError, Wanted, file_name};
 use crate::packages::{self, MakeError};
 use crate::real::Instance;
@@ -45,6 +45,8 @@ pub(super) struct Run<'a> {
     pub(super) interrupt: &'a AtomicBool,
     pub(super) clients: &'a [Ready],
     pub(super) servers: &'a [Ready],
+    /// Names of the cells in file names.
+    pub(super) stems: &'a [String],
 }
 
 /// The parts of a result that are known before the cell runs.
@@ -60,9 +62,17 @@ pub(super) fn described(cell: &Planned<'_>, plan: &Plan) -> Cell {
     }
 }
 
-/// The name of a cell in file names.
-fn stem(cell: &Planned<'_>) -> String {
-    file_name(&cell.id().replace('/', "."))
+/// The names of cells in file names, none twice, whatever the names of the parties are.
+pub(super) fn stems(cells: &[Planned<'_>]) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let unique = |(index, cell): (usize, &Planned<'_>)| {
+        let mut stem = file_name(&cell.id().replace('/', "."));
+        while !taken.insert(stem.clone()) {
+            stem = format!("{stem}.{index}");
+        }
+        stem
+    };
+    cells.iter().enumerate().map(unique).collect()
 }
 
 /// How long an update may take: a round trip for each block and some more, each of which may have to be repeated, the bytes at
@@ -138,6 +148,10 @@ fn config(run: &Run<'_>, cell: &Planned<'_>, level: Level, package: &PackageImag
                 ..CampaignSpec::default()
             },
             file: "package.bin".to_owned(),
+            can_observe: run.servers[cell.server_index]
+                .adapter
+                .as_ref()
+                .is_none_or(|adapted| adapted.can_observe),
         },
         repository: None,
         object: highest("object"),
@@ -185,17 +199,17 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
     };
     let level = match &run.servers[cell.server_index].adapter {
         None => Level::Campaign,
-        Some((_, Some(level))) => *level,
-        Some((_, None)) => {
+        Some(Adapted { level: Some(level), .. }) => *level,
+        Some(_) => {
             let why = format!(
-                "the adapter of {} can neither `update-start` nor read, write, execute and observe",
+                "the adapter of {} can neither `update-start` nor read, write and execute",
                 cell.server.name
             );
             return Ok(error(result, why));
         }
     };
     let config = config(run, cell, level, &package, index);
-    let name = stem(cell);
+    let name = run.stems[index].clone();
     let folder = run.options.folder.join("cells");
     let comment = format!("{} seed {}", config.id, config.seed);
     let wanted = Wanted {
@@ -343,7 +357,7 @@ fn in_real_time(
         };
         let server = match &server_ready.adapter {
             None => Server::Embedded,
-            Some((host, _)) => Server::Adapter(host.get().await.map_err(|error| error.to_string())?),
+            Some(adapted) => Server::Adapter(adapted.host.get().await.map_err(|error| error.to_string())?),
         };
         let cell = RealCell {
             config,
@@ -385,6 +399,27 @@ fn analyzed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::Party;
+
+    #[test]
+    fn no_two_cells_share_a_file_whatever_their_names_are() {
+        let named = |party: Party, name: &str| Party {
+            name: name.to_owned(),
+            ..party
+        };
+        let plan = Plan {
+            clients: ["a", "a.b", "a b", "../a"].map(|name| named(Party::embedded_client(), name)).to_vec(),
+            servers: ["b.c", "c", "c/d"].map(|name| named(Party::embedded_server(), name)).to_vec(),
+            networks: vec![crate::prepare::RunNetwork::default()],
+            ways: vec![Way::Push],
+            seed: 1,
+            size: 1000,
+        };
+        let stems = stems(&plan.cells());
+        let distinct: BTreeSet<&String> = stems.iter().collect();
+        assert_eq!(distinct.len(), 12, "{stems:?}");
+        assert!(stems.iter().all(|stem| !stem.contains('/')), "{stems:?}");
+    }
 
     #[test]
     fn a_slow_or_lossy_link_gives_an_update_more_time() {

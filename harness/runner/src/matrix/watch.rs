@@ -80,6 +80,8 @@ pub(super) struct Watch {
     toward: BTreeMap<net::DatagramId, Toward>,
     out: VecDeque<Seen>,
     no: u64,
+    /// How the client's latest Register was refused.
+    pub(super) refused: Option<String>,
     /// The client sent something.
     pub(super) heard_client: bool,
     /// The other end sent something.
@@ -107,19 +109,20 @@ impl Watch {
             toward: BTreeMap::new(),
             out: VecDeque::new(),
             no: 0,
+            refused: None,
             heard_client: false,
             heard_server: false,
         }
     }
 
     /// A datagram of the client enters the link.
-    pub(super) fn from_client(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    pub(super) fn client_sent(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         self.heard_client = true;
         self.enter(now, Toward::Peer, from, to, bytes);
     }
 
     /// A datagram of the server or the repository enters the link.
-    pub(super) fn from_peer(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    pub(super) fn peer_sent(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         self.heard_server = true;
         self.enter(now, Toward::Iut, from, to, bytes);
     }
@@ -263,6 +266,25 @@ impl Watch {
         self.exchanges.broken_by_chance(Duration::ZERO)
     }
 
+    /// Why a client is not registered is worth knowing.
+    fn look_for_refusal(&mut self, server: SocketAddr, payload: &[u8]) {
+        let Ok(view) = MessageView::parse(payload) else { return };
+        let code = view.code();
+        let of_register = || {
+            let path = self.conversations.path_of(server, false, payload);
+            // the path of the registration interface may stand behind another one
+            path.is_some_and(|path| path.trim_end_matches('/').ends_with("/rd"))
+        };
+        if code.is_error() && of_register() {
+            let said = String::from_utf8_lossy(view.payload()).chars().take(80).collect::<String>();
+            self.refused = Some(if said.is_empty() {
+                code.to_string()
+            } else {
+                format!("{code} {said:?}")
+            });
+        }
+    }
+
     fn link_event(&mut self, event: net::LinkEvent) {
         let at = event.at();
         match event {
@@ -334,6 +356,9 @@ impl Watch {
             } => {
                 self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
+                if toward == Toward::Iut {
+                    self.look_for_refusal(src, &payload);
+                }
                 let told = Datagram {
                     point: exit(toward),
                     toward,
@@ -431,9 +456,9 @@ mod tests {
             let (asks, answers) = if by_server { (client, server) } else { (server, client) };
             let send = |watch: &mut Watch, now, from, to, bytes| {
                 if from == client {
-                    watch.from_client(now, from, to, bytes);
+                    watch.client_sent(now, from, to, bytes);
                 } else {
-                    watch.from_peer(now, from, to, bytes);
+                    watch.peer_sent(now, from, to, bytes);
                 }
             };
             send(&mut watch, Duration::ZERO, asks, answers, bytes(GET));
@@ -467,10 +492,10 @@ mod tests {
         let (client, server) = ends();
         let mut watch = watch();
         for second in [0, 3, 9] {
-            watch.from_peer(Duration::from_secs(second), server, client, bytes(GET));
+            watch.peer_sent(Duration::from_secs(second), server, client, bytes(GET));
         }
-        watch.from_client(Duration::from_secs(10), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
-        watch.from_client(Duration::from_secs(11), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
+        watch.client_sent(Duration::from_secs(10), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
+        watch.client_sent(Duration::from_secs(11), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
         let counted = watch.counted();
         assert_eq!((counted.datagrams, counted.again), (5, 2), "an Acknowledgement has no id of its own");
         assert_eq!(counted.bytes, 3 * 35 + 2 * 33);

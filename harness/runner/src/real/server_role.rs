@@ -17,10 +17,10 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
+use super::Interrupt;
 use super::adapter::{Adapter, AdapterError, Attached, FromAdapter, time_for};
 use super::clock::Clock;
 use super::driver::{GRACE, Intake, LIMIT, LIVELOCK, SLACK, given_up};
-use super::Interrupt;
 use crate::session::{AdapterInput, Input, IutCommand, IutReport, Outcome, Output, Session, SessionConfig};
 
 /// How long the reply to `stop` is waited for after the case.
@@ -121,8 +121,13 @@ struct Drive {
     given_up: Option<String>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once")]
 enum Wake {
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     Adapter(FromAdapter),
     Timer,
     Interrupt,
@@ -296,7 +301,9 @@ impl Drive {
             // an instance that could not be started is not there
             Ok(None | Some(AdapterError::Refused { .. })) => None,
             Ok(Some(error)) => Some(format!("at `stop` after the case: {error}")),
-            Err(_) => Some(format!("the adapter did not answer `stop` within {STOP:?} after the case")),
+            Err(_) => Some(format!(
+                "the adapter did not answer `stop` within {STOP:?} after the case"
+            )),
         }
     }
 }

@@ -162,6 +162,13 @@ impl Session {
                     }
                     busy = true;
                     self.label(&running);
+                    if let Err(why) = self.remember(&running) {
+                        self.conclude(Verdict::Inconclusive, &why);
+                        self.step_over(&running, "not held");
+                        self.script.stopped = true;
+                        self.begin_closing();
+                        return true;
+                    }
                     if !self.means_held(&running) {
                         self.step_over(&running, "not held");
                         self.script.stopped = true;
@@ -316,6 +323,13 @@ impl Session {
                 }
                 now >= until
             }
+            Act::Burst(bursting) => match self.follow_burst(bursting) {
+                Some(answer) => {
+                    running.answer = Some(answer);
+                    true
+                }
+                None => false,
+            },
             Act::Adapter { id } => match self.tester.replies.remove(id) {
                 Some(answer) => {
                     running.answer = Some(answer);

@@ -117,6 +117,28 @@ impl Session {
                 &words.join("&"),
             )));
         }
+        if let Some(act) = self.begin_composite(&step)? {
+            return Ok(act);
+        }
+        if let Some(replay) = &step.replay {
+            return self.begin_replay(&replay.value);
+        }
+        if let Some(burst) = &step.burst {
+            return Ok(Act::Burst(Box::new(self.begin_burst(&burst.value)?)));
+        }
+        if let Some(label) = &step.abort {
+            let op = self
+                .script
+                .labels
+                .get(&label.value)
+                .and_then(|label| label.op)
+                .or(self.script.background)
+                .ok_or_else(|| format!("step `{}` has nothing that can be ended", label.value))?;
+            self.world.server.cancel(now, op);
+            self.facts.answers.remove(&op);
+            self.script.background.take_if(|background| *background == op);
+            return Ok(Act::Nothing);
+        }
         if let Some(push) = &step.push {
             return self.begin_push(running, &push.value);
         }
@@ -285,7 +307,7 @@ impl Session {
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a plain fact of the datagram")]
-    fn begin_datagram(
+    pub(super) fn begin_datagram(
         &mut self,
         from: std::net::SocketAddr,
         to: Option<std::net::SocketAddr>,
@@ -295,7 +317,8 @@ impl Session {
         listen: Duration,
         planned: bool,
     ) -> Result<Act, Unable> {
-        let Some(to) = to.or(self.facts.iut_address) else {
+        let known = self.facts.asked_from.get(&from).copied().or(self.facts.iut_address);
+        let Some(to) = to.or(known) else {
             return Err("the address of the IUT is not known yet".to_owned());
         };
         let asked = fotaproof_wire::coap::MessageView::parse(&bytes)
@@ -346,7 +369,7 @@ impl Session {
     fn begin_push(&mut self, running: &mut Running, push: &fotaproof_cases::ast::Push) -> Result<Act, Unable> {
         let now = self.now;
         let background = running.step.background.unwrap_or(false);
-        if let Some(of) = &push.of {
+        if let Some(of) = push.of.as_ref().filter(|_| push.block.is_none()) {
             let label = self
                 .script
                 .labels
@@ -362,7 +385,10 @@ impl Session {
             running.op = Some(op);
             return Ok(self.push_act(op, background));
         }
-        let image = self.package(push.package.as_ref().map(|name| name.value.as_str()))?;
+        let mut image = self.package(push.package.as_ref().map(|name| name.value.as_str()))?;
+        if let Some(payload) = &push.payload {
+            image.bytes = self.payload(payload)?.into();
+        }
         let mut spec = self.push_spec(push, &image)?;
         self.emit(EventKind::Transfer(TransferFacts {
             phase: TransferPhase::Started,

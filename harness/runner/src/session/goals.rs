@@ -58,6 +58,8 @@ pub(super) enum Act {
     Listen { until: Duration },
     Await { what: Await, until: Duration },
     AwaitMessage { until: Duration },
+    /// Many datagrams at a rate.
+    Burst(Box<super::burst::Bursting>),
     IutState { up: bool, until: Duration },
     /// The adapter was asked.
     Adapter { id: u64 },
@@ -281,6 +283,7 @@ impl Running {
                 | Act::IutState { until, .. } => Some(*until),
                 // looked at again soon after an answer was heard
                 Act::Listen { until } => Some((*until).min(now + Duration::from_millis(250))),
+                Act::Burst(bursting) => bursting.deadline(),
                 Act::Ops { .. } | Act::Adapter { .. } | Act::DeviceRequest { .. } => None,
             },
             Phase::Judge(judging) => judging.deadline(now),

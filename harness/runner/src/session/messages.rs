@@ -9,6 +9,7 @@ use fotaproof_cases::ast::{Intervals, MessageExpect, MessageMatch, Party, ValueM
 use fotaproof_wire::coap::{BlockValue, Code, MessageView, Type, option, summary};
 
 use super::config::Addresses;
+use super::distances;
 
 /// A message as a case can ask for it.
 #[derive(Clone, Debug)]
@@ -76,6 +77,30 @@ impl MessageLog {
             let view = MessageView::parse(&seen.payload).ok()?;
             view.etag().map(<[u8]>::to_vec)
         })
+    }
+
+    /// The messages from `since` on that match, each with its place.
+    pub(crate) fn matching_numbered<'a>(
+        &'a self,
+        since: usize,
+        select: &'a MessageMatch,
+        parties: &'a Addresses,
+    ) -> impl Iterator<Item = (usize, &'a Seen)> + 'a {
+        self.all
+            .iter()
+            .enumerate()
+            .skip(since)
+            .filter(move |(_, seen)| matches(seen, select, parties))
+    }
+
+    /// The place of a message of this log.
+    pub(crate) fn place_of(&self, seen: &Seen) -> usize {
+        // messages stand in the order of their time
+        let first = self.all.partition_point(|other| other.at < seen.at);
+        self.all[first..]
+            .iter()
+            .position(|other| core::ptr::eq(other, seen))
+            .map_or(first, |at| first + at)
     }
 
     /// The messages from `since` on that match.
@@ -248,6 +273,14 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
     {
         return false;
     }
+    if !number(select.token_length.as_ref(), Some(view.token().len() as u64))
+        || !select
+            .options
+            .as_ref()
+            .is_none_or(|wanted| distances::options_match(view, wanted))
+    {
+        return false;
+    }
     if let Some(text) = &select.payload_has {
         let hay = view.payload();
         if text.is_empty() || !hay.windows(text.len()).any(|window| window == text.as_bytes()) {
@@ -286,6 +319,7 @@ pub(crate) fn judge(
     since: usize,
     ask: &MessageExpect,
     parties: &Addresses,
+    now: Duration,
     tolerance: Duration,
 ) -> Judged {
     let mut all: Vec<&Seen> = log.matching(since, &ask.select, parties).collect();
@@ -324,7 +358,8 @@ pub(crate) fn judge(
         || ask.each.is_some()
         || ask.intervals.is_some()
         || ask.sizes_never_grow.is_some()
-        || ask.contiguous.is_some();
+        || ask.contiguous.is_some()
+        || distances::asks(ask);
     let count = ask
         .count
         .clone()
@@ -432,6 +467,16 @@ pub(crate) fn judge(
             );
         }
     }
+    let frame = distances::Frame {
+        log,
+        since,
+        parties,
+        now,
+        tolerance,
+    };
+    if let Some((expected, seen)) = distances::judge(&frame, &all, ask, &what) {
+        return broken(expected, seen, false);
+    }
     Judged {
         held: true,
         expected: String::new(),
@@ -523,6 +568,8 @@ pub(crate) fn words(select: &MessageMatch) -> String {
         ("Block2 size", &select.block2_size),
         ("IP packet size", &select.packet_size),
         ("fragments", &select.fragments),
+        ("token length", &select.token_length),
+        ("payload length", &select.payload_length),
     ] {
         if let Some(want) = want {
             words.push(format!("{name} {want}"));
@@ -532,6 +579,9 @@ pub(crate) fn words(select: &MessageMatch) -> String {
         if let Some(want) = want {
             words.push(format!("{} {name}", if want { "with" } else { "without" }));
         }
+    }
+    if let Some(options) = &select.options {
+        words.extend(options.iter().map(fotaproof_cases::expects::option_text));
     }
     if select.again == Some(true) {
         words.push("sent again".to_owned());

@@ -7,7 +7,10 @@
 mod actions;
 mod answer;
 mod begin;
+mod burst;
+mod composite;
 mod config;
+mod distances;
 pub(crate) mod exchanges;
 pub(crate) mod facts;
 mod firmware;
@@ -16,6 +19,7 @@ mod judge;
 mod latest;
 mod messages;
 pub mod network;
+mod remembered;
 pub(crate) mod setup;
 mod stimuli;
 pub(crate) mod tester;
@@ -78,6 +82,12 @@ struct Facts {
     updates: Vec<Duration>,
     deregistrations: Vec<Duration>,
     sends: Vec<Duration>,
+    /// What the Sends held.
+    sent_values: Vec<Vec<(LwPath, Value)>>,
+    /// What the notifications held.
+    notified: Vec<Vec<(LwPath, Value)>>,
+    /// What the case remembers, by name.
+    remembered: BTreeMap<String, String>,
     /// Notifications: when, of which path, the value in words.
     notifications: Vec<(Duration, LwPath, String)>,
     /// Answers to an Observe by path, which count as the notification before the first.
@@ -89,6 +99,8 @@ struct Facts {
     /// The latest datagrams at the IUT's end: to it, and of it.
     latest: [Option<u64>; 2],
     iut_address: Option<SocketAddr>,
+    /// Where the IUT last wrote to each party from.
+    asked_from: BTreeMap<SocketAddr, SocketAddr>,
     iut_running: bool,
     iut_status: Option<String>,
     /// Ended without being told to, while it was wanted.
@@ -224,7 +236,11 @@ impl Session {
         match input {
             Input::Datagram { from, to, bytes } => {
                 let moves = self.world.link.spec().nat.is_none() && !self.is_tester();
-                if moves || self.facts.iut_address.is_none() {
+                if moves {
+                    self.facts.asked_from.insert(to, from);
+                }
+                // a download may have a socket of its own
+                if (moves && to == self.config.addresses.server) || self.facts.iut_address.is_none() {
                     self.facts.iut_address = Some(from);
                 }
                 self.world.take_from_iut(self.now, from, to, bytes);
@@ -577,11 +593,13 @@ impl Session {
                         .first()
                         .map_or_else(String::new, |(_, value)| answer::value_text(value));
                     self.facts.notifications.push((self.now, path, told));
+                    self.facts.notified.push(values);
                 }
             }
             ServerEvent::Sent { values, .. } => {
                 self.facts.sends.push(self.now);
                 self.sample(&values, SampleSource::Send);
+                self.facts.sent_values.push(values);
             }
             ServerEvent::PushBlock {
                 op,

@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use fotaproof_cases::ast::{
-    At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, ServerBehaviour,
+    At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, Role, ServerBehaviour,
+    Step,
 };
 use fotaproof_checks::{CheckConfig, Checks};
 use fotaproof_coap as coap;
@@ -64,8 +65,8 @@ pub(super) fn session(config: SessionConfig) -> Session {
     facts.log.wanted = asks_for_messages(&case);
     let checks = Checks::new(CheckConfig {
         role: match case.role.value {
-            fotaproof_cases::ast::Role::Client => fotaproof_checks::Role::Client,
-            fotaproof_cases::ast::Role::Server => fotaproof_checks::Role::Server,
+            Role::Client => fotaproof_checks::Role::Client,
+            Role::Server => fotaproof_checks::Role::Server,
         },
         object_version: config.object,
         lwm2m_version: config.lwm2m,
@@ -75,6 +76,7 @@ pub(super) fn session(config: SessionConfig) -> Session {
             .iter()
             .flat_map(|checks| &checks.skip)
             .map(|skip| skip.check.value.clone())
+            .chain(not_the_servers_choice(&config))
             .collect(),
         timing: fotaproof_checks::Timing {
             tolerance: Duration::from_millis(100).max(config.tolerance),
@@ -261,11 +263,20 @@ pub(super) fn apply_behaviour(server: &mut Server, behaviour: &ServerBehaviour) 
     }
 }
 
+/// Checks on what a server decides, where the harness decides it: a step tells it to execute, or it has no engine of its own.
+fn not_the_servers_choice(config: &SessionConfig) -> Option<String> {
+    let told = |step: &Step| step.server_op.as_ref().is_some_and(|op| op.execute.is_some());
+    let executes = config.case.all_steps().any(|(_, step)| told(&step.value));
+    let server = config.case.role.value == Role::Server;
+    (server && (executes || !config.claims.has("srv:campaign"))).then(|| "execute-when-downloaded".to_owned())
+}
+
 /// Whether any step asks about messages, so that they are kept.
 fn asks_for_messages(case: &Case) -> bool {
     fn expect(e: &Expect) -> bool {
         e.messages.is_some()
             || e.silence.is_some()
+            || e.compare.is_some()
             || [&e.should, &e.advice, &e.requires]
                 .into_iter()
                 .flatten()
@@ -277,7 +288,9 @@ fn asks_for_messages(case: &Case) -> bool {
             || e.all_of.iter().flatten().any(|one| expect(&one.value))
     }
     case.all_steps()
-        .any(|(_, step)| step.await_message.is_some() || step.expect.as_ref().is_some_and(|e| expect(&e.value)))
+        .any(|(_, step)| {
+            step.await_message.is_some() || step.replay.is_some() || step.remember.is_some() || step.expect.as_ref().is_some_and(|e| expect(&e.value))
+        })
 }
 
 /// Whether any step asks for the version that was running before.

@@ -85,6 +85,16 @@ impl Session {
             out.push_str(&rest[..open]);
             let name = &rest[open + 1..open + close];
             let address = match name.split('.').collect::<Vec<_>>()[..] {
+                ["remembered", name] => {
+                    let text = self
+                        .facts
+                        .remembered
+                        .get(name)
+                        .ok_or_else(|| format!("nothing was remembered as `{name}`"))?;
+                    out.push_str(text);
+                    rest = &rest[open + close + 1..];
+                    continue;
+                }
                 ["server", part] => Some((self.config.addresses.server, part)),
                 ["stranger", part] => Some((self.config.addresses.stranger, part)),
                 ["repository", repository, part] => Some((
@@ -120,6 +130,36 @@ impl Session {
 
     /// The bytes of a payload.
     pub(super) fn payload(&self, payload: &Payload) -> Result<Vec<u8>, Unable> {
+        let Some(format) = payload.encode else {
+            return self.plain_payload(payload);
+        };
+        let whole = Payload {
+            encode: None,
+            block: None,
+            ..payload.clone()
+        };
+        let path = match &payload.resource {
+            Some(path) => Self::lwm2m_path(&path.0)?,
+            None => LwPath::resource(5, 0, 0),
+        };
+        let value = fotaproof_wire::value::Value::Opaque(self.plain_payload(&whole)?);
+        let bytes = fotaproof_wire::content::encode(format.0, &path, &[(path, value)])
+            .map_err(|error| format!("the payload cannot be written: {error}"))?;
+        Ok(match payload.block {
+            Some(block) => slice(&bytes.into(), block).to_vec(),
+            None => bytes,
+        })
+    }
+
+    fn plain_payload(&self, payload: &Payload) -> Result<Vec<u8>, Unable> {
+        if let Some(parts) = &payload.parts {
+            let parts: Vec<Vec<u8>> = parts.iter().map(|part| self.payload(part)).collect::<Result<_, _>>()?;
+            let all = parts.concat();
+            return Ok(match payload.block {
+                Some(block) => slice(&all.into(), block).to_vec(),
+                None => all,
+            });
+        }
         if let Some(text) = &payload.text {
             return Ok(self.filled(text)?.into_bytes());
         }
@@ -279,7 +319,11 @@ impl Session {
                 let format: fotaproof_cases::ast::DataFormat = format.parse().map_err(|e| format!("{e}"))?;
                 spec.content_format = Some(format.0);
             }
-            None => {}
+            None => {
+                if let Some(format) = push.payload.as_ref().and_then(|payload| payload.encode) {
+                    spec.content_format = Some(format.0);
+                }
+            }
         }
         let token = push.token_length.map_or(TokenChoice::Fresh, |length| {
             TokenChoice::Length(usize::from(length.min(8)))
@@ -325,6 +369,12 @@ impl Session {
         use fotaproof_wire::coap::content_format as format;
         use fotaproof_wire::value::Value;
         let path = Self::lwm2m_path(&write.to.0)?;
+        if let Some(values) = &write.values {
+            let format = write.format.map_or(format::TLV, |f| f.0);
+            return fotaproof_wire::content::encode(format, &path, &self.typed_values(values)?)
+                .map(|bytes| (format, bytes))
+                .map_err(|error| format!("the values cannot be written: {error}"));
+        }
         let value = if let Some(text) = &write.text {
             Value::String(self.filled(text)?)
         } else if let Some(number) = write.integer {

@@ -142,3 +142,33 @@ impl Plan {
             .saturating_mul(count(self.loss.as_ref().map(|all| all.0.len())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_plan, schema};
+    use std::path::Path;
+
+    #[test]
+    fn the_schema_in_the_repository_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testcases/schema/sweep.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, schema()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            schema(),
+            "stale: fotaproof schema sweep > {}",
+            path.display()
+        );
+    }
+
+    #[test]
+    fn a_plan_is_told_from_other_files() {
+        assert!(is_plan("title: x\nsize: 1 kB\nblock: 64\nseeds: 1\n"));
+        assert!(is_plan("seeds: no number\n"));
+        assert!(!is_plan("title: x\nsteps: []\n"));
+        assert!(!is_plan("mtu: 1280\n"));
+        assert!(!is_plan("- a list\n"));
+        assert!(!is_plan("{"));
+    }
+}

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fotaproof_adapter::{
-    Answer, ErrorKind, Event, Hello, LineError, Message, Operation, PROTOCOL, Reply, ReplyError, Request, parse, to_line,
+    Answer, ErrorKind, Event, Hello, LineError, Message, Operation, PROTOCOL, Reply, ReplyError, Request, parse,
+    to_line,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -68,6 +69,10 @@ pub(super) enum Target {
 
 /// What is asked of the holder.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once, into a queue or out of one"
+)]
 pub(super) enum Ask {
     /// An operation.
     Request(Operation, Duration, Target),
@@ -153,6 +158,7 @@ pub(super) async fn run(
         users: BTreeMap::new(),
         quitting: None,
         faults: 0,
+        later: hello.protocol != PROTOCOL,
     };
     if greeted.send(Ok(hello)).is_err() {
         // the one who started it is gone
@@ -166,7 +172,6 @@ pub(super) async fn run(
 }
 
 /// The first line, and what came with it.
-#[expect(clippy::type_complexity, reason = "lines as the protocol crate gives them")]
 async fn greeting(
     child: &mut AdapterChild,
     within: Duration,
@@ -197,7 +202,9 @@ async fn greeting(
                 Err(AdapterError::Version(hello.protocol))
             }
         }
-        Ok(other) => Err(AdapterError::NotHello(to_line(&other).trim_end().chars().take(200).collect())),
+        Ok(other) => Err(AdapterError::NotHello(
+            to_line(&other).trim_end().chars().take(200).collect(),
+        )),
         Err(error) => Err(AdapterError::NotHello(error.to_string())),
     }
 }
@@ -215,8 +222,14 @@ struct Holder {
     users: BTreeMap<u64, User>,
     quitting: Option<Quitting>,
     faults: usize,
+    /// It speaks a later version than ours.
+    later: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once, into a queue or out of one"
+)]
 enum Wake {
     Ask(Option<Ask>),
     Happening(Happening),
@@ -240,7 +253,13 @@ impl Holder {
                         self.line(line);
                     }
                     if self.faults > FAULTS {
-                        break (died("the harness ended it: it wrote too much that is no message", String::new()), false);
+                        break (
+                            died(
+                                "the harness ended it: it wrote too much that is no message",
+                                String::new(),
+                            ),
+                            false,
+                        );
                     }
                 }
                 Wake::Happening(Happening::Ended { status, success }) => {
@@ -249,7 +268,10 @@ impl Holder {
                 }
                 Wake::Timer => {
                     if self.overdue() {
-                        break (died("the harness ended it: it did not exit after `quit`", String::new()), false);
+                        break (
+                            died("the harness ended it: it did not exit after `quit`", String::new()),
+                            false,
+                        );
                     }
                 }
             }
@@ -426,6 +448,9 @@ impl Holder {
         match message {
             Message::Reply(reply) => self.reply(reply),
             Message::Event(Event::Hello(_)) => self.fault("it says hello a second time".to_owned()),
+            // of a later version, which may have more of them
+            Message::Event(Event::Unknown) if self.later => {}
+            Message::Event(Event::Unknown) => self.fault(format!("an event that version {PROTOCOL} does not have")),
             Message::Event(event) => {
                 let users: Vec<u64> = match event.instance() {
                     Some(instance) => {

@@ -133,7 +133,9 @@ pub fn launch_of(manifest: &Manifest, manifest_folder: &Path, root: &Path, state
 #[must_use]
 pub const fn time_for(operation: &Operation) -> Duration {
     match operation {
-        Operation::AwaitRegistered { timeout_ms, .. } => Duration::from_millis(*timeout_ms).saturating_add(Duration::from_secs(10)),
+        Operation::AwaitRegistered { timeout_ms, .. } => {
+            Duration::from_millis(*timeout_ms).saturating_add(Duration::from_secs(10))
+        }
         Operation::Read { .. }
         | Operation::Write { .. }
         | Operation::Execute { .. }

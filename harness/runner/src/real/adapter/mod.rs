@@ -15,6 +15,8 @@ mod hand;
 mod host;
 mod process;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +65,10 @@ impl Drop for Inner {
 
 /// What an adapter says to one user, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once, into a queue or out of one"
+)]
 pub enum FromAdapter {
     /// The reply to a request, under the id that the user gave it.
     Reply {
@@ -213,11 +219,8 @@ impl Adapter {
     }
 
     fn ask(&self, ask: Ask) -> Result<(), AdapterError> {
-        let sent = self.inner.asked.as_ref().map(|asked| asked.send(ask));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            _ => Err(self.end()),
-        }
+        let sent = self.inner.asked.as_ref().is_some_and(|asked| asked.send(ask).is_ok());
+        if sent { Ok(()) } else { Err(self.end()) }
     }
 
     fn end(&self) -> AdapterError {

@@ -190,7 +190,7 @@ impl AdapterChild {
                         self.stdout = None;
                         if self.status.is_none() {
                             // without it nothing can be said any more; it may be about to end by itself
-                            self.last_words.get_or_insert(Instant::now() + LAST_WORDS);
+                            self.last_words.get_or_insert_with(|| Instant::now() + LAST_WORDS);
                         }
                     }
                     Ok(length) => {

@@ -50,7 +50,11 @@ pub async fn serve(
     tell(&to_line(&Message::Event(Event::Hello(hello()))));
     loop {
         instances.flush(tell).await;
-        let deadline = instances.all.values().filter_map(|one| one.server.poll_deadline()).min();
+        let deadline = instances
+            .all
+            .values()
+            .filter_map(|one| one.server.poll_deadline())
+            .min();
         let timer = deadline.and_then(|at| clock.instant(at));
         tokio::select! {
             biased;
@@ -108,15 +112,19 @@ enum Done {
     Quit(Reply),
 }
 
-fn error(id: u64, kind: ErrorKind, message: impl Into<String>) -> Done {
-    Done::Reply(Reply {
+fn refusal(id: u64, kind: ErrorKind, message: impl Into<String>) -> Reply {
+    Reply {
         id,
         ok: None,
         error: Some(ReplyError {
             kind,
             message: message.into(),
         }),
-    })
+    }
+}
+
+fn error(id: u64, kind: ErrorKind, message: impl Into<String>) -> Done {
+    Done::Reply(refusal(id, kind, message))
 }
 
 fn ok(id: u64) -> Reply {
@@ -128,17 +136,18 @@ fn ok(id: u64) -> Reply {
 }
 
 /// A request, or how it is refused.
-fn request_of(line: &str) -> Result<Request, Done> {
+fn request_of(line: &str) -> Result<Request, Box<Reply>> {
     let json: serde_json::Value =
-        serde_json::from_str(line).map_err(|wrong| error(0, ErrorKind::BadRequest, wrong.to_string()))?;
+        serde_json::from_str(line).map_err(|wrong| Box::new(refusal(0, ErrorKind::BadRequest, wrong.to_string())))?;
     let id = json.get("id").and_then(serde_json::Value::as_u64).unwrap_or(0);
     let operation = json.get("op").and_then(serde_json::Value::as_str).map(str::to_owned);
     match operation {
         Some(name) if !KNOWN.contains(&name.as_str()) => {
             let message = format!("there is no operation `{name}`");
-            Err(error(id, ErrorKind::UnknownOperation, message))
+            Err(Box::new(refusal(id, ErrorKind::UnknownOperation, message)))
         }
-        _ => serde_json::from_value(json).map_err(|wrong| error(id, ErrorKind::BadRequest, wrong.to_string())),
+        _ => serde_json::from_value(json)
+            .map_err(|wrong| Box::new(refusal(id, ErrorKind::BadRequest, wrong.to_string()))),
     }
 }
 
@@ -146,7 +155,7 @@ impl Instances {
     async fn line(&mut self, defects: &ServerDefectSet, now: Duration, line: &str) -> Done {
         let request = match request_of(line) {
             Ok(request) => request,
-            Err(refused) => return refused,
+            Err(refused) => return Done::Reply(*refused),
         };
         let id = request.id;
         match &request.operation {
@@ -158,7 +167,11 @@ impl Instances {
                 ..
             } => {
                 if self.all.contains_key(instance) {
-                    return error(id, ErrorKind::Failed, format!("the instance `{instance}` is there already"));
+                    return error(
+                        id,
+                        ErrorKind::Failed,
+                        format!("the instance `{instance}` is there already"),
+                    );
                 }
                 match open(defects, listen, timings.as_ref()).await {
                     Ok(opened) => drop(self.all.insert(instance.clone(), opened)),
@@ -177,7 +190,10 @@ impl Instances {
             _ => {}
         }
         let json = serde_json::to_value(&request).unwrap_or_default();
-        let name = json.get("instance").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let name = json
+            .get("instance")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         match self.all.get_mut(name) {
             None => error(id, ErrorKind::Unknown, format!("there is no instance `{name}`")),
             Some(instance) => {
@@ -228,7 +244,9 @@ impl Instances {
 
 async fn open(defects: &ServerDefectSet, listen: &Listen, timings: Option<&Timings>) -> Result<Instance, String> {
     let told = |error: std::io::Error| format!("{}:{} cannot be opened: {error}", listen.host, listen.port);
-    let socket = UdpSocket::bind((listen.host.as_str(), listen.port)).await.map_err(told)?;
+    let socket = UdpSocket::bind((listen.host.as_str(), listen.port))
+        .await
+        .map_err(told)?;
     let address = socket.local_addr().map_err(told)?;
     let mut config = UpdateServerConfig::new(address);
     config.defects.clone_from(defects);

@@ -88,6 +88,9 @@ impl Session {
                 return broken(format!("no {path} in the object list"), odd.clone());
             }
         }
+        if let Some((expected, seen)) = super::forms::attributes_differ(&last.objects, root, &want.attributes) {
+            return broken(expected, seen);
+        }
         Poll::Held(format!("ep={} from {}", last.endpoint, last.address))
     }
 
@@ -103,8 +106,16 @@ impl Session {
             .iter()
             .enumerate()
             .skip(running.anchor.notifications)
-            .find(|(_, (_, p, value))| *p == path && want.value.as_ref().is_none_or(|want| want.matches(value)));
+            .find(|(i, (_, p, value))| {
+                *p == path
+                    && want.value.as_ref().is_none_or(|want| want.matches(value))
+                    && self.notified_values(*i, &want.values)
+            });
         let told = || match &want.value {
+            None if !want.values.is_empty() => {
+                let all: Vec<String> = want.values.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+                format!("a notification of {path} with {}", all.join(", "))
+            }
             Some(value) => format!("a notification of {path} with {value}"),
             None => format!("a notification of {path}"),
         };
@@ -149,6 +160,17 @@ impl Session {
         Poll::Held(format!("{path} = {value} at {:.3} s", at.as_secs_f64()))
     }
 
+    /// Whether a notification has all of these values.
+    fn notified_values(&self, nth: usize, wanted: &std::collections::BTreeMap<String, ValueMatch>) -> bool {
+        wanted.iter().all(|(path, want)| {
+            self.facts.notified.get(nth).is_some_and(|values| {
+                values
+                    .iter()
+                    .any(|(at, value)| at.to_string() == *path && want.matches(&super::super::answer::value_text(value)))
+            })
+        })
+    }
+
     pub(super) fn since(&self, label: Option<&At<String>>, running: &Running) -> Anchor {
         match label.map(|label| label.value.as_str()) {
             None => running.anchor,
@@ -184,6 +206,7 @@ impl Session {
             since,
             ask,
             &self.config.addresses,
+            self.now,
             self.config.tolerance,
         );
         if judged.held {
@@ -207,6 +230,10 @@ impl Session {
         let span = ask.listen.map_or(Duration::ZERO, |span| span.0);
         let end = *listen.get_or_insert(self.now + span);
         let what = ask.what.clone().unwrap_or_else(|| messages::words(&ask.select));
+        let expected = match ask.listen {
+            Some(span) => format!("no {what} for {:?}", span.0),
+            None => format!("no {what}"),
+        };
         if let Some(seen) = self
             .facts
             .log
@@ -214,7 +241,7 @@ impl Session {
             .next()
         {
             return Poll::Broken {
-                expected: format!("no {what} for {span:?}"),
+                expected,
                 seen: messages::told(seen),
                 datagrams: vec![seen.datagram],
             };
@@ -222,6 +249,6 @@ impl Session {
         if self.now < end {
             return Poll::Pending;
         }
-        Poll::Held(format!("no {what} for {span:?}"))
+        Poll::Held(expected)
     }
 }

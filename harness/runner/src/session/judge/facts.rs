@@ -180,19 +180,10 @@ impl Session {
     }
 
     pub(super) fn record(&mut self, e: &Expect, running: &Running) {
-        let since = running.anchor;
-        let traffic = self.world.traffic;
         for name in e.record.iter().flat_map(|all| all.iter()) {
-            let (value, unit) = match name.as_str() {
-                "time" => ((self.now - since.at).as_secs_f64(), "s"),
-                "bytes" => ((traffic.bytes - since.traffic.bytes) as f64, "B"),
-                "packets" => ((traffic.packets - since.traffic.packets) as f64, ""),
-                "fragments" => ((traffic.fragments - since.traffic.fragments) as f64, ""),
-                "transmissions" => ((traffic.datagrams - since.traffic.datagrams) as f64, ""),
-                other => {
-                    self.note(format!("nothing is measured as `{other}`"));
-                    continue;
-                }
+            let Some((value, unit)) = self.figure(name, running) else {
+                self.note(format!("nothing is measured as `{name}`"));
+                continue;
             };
             let label = running
                 .step

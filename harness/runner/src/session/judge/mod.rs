@@ -3,6 +3,7 @@
 mod answers;
 mod events;
 mod facts;
+mod forms;
 mod states;
 
 use core::time::Duration;
@@ -62,6 +63,9 @@ enum What {
     Links,
     PayloadLength,
     Body,
+    Attributes,
+    Tlv,
+    Compare(usize),
     Never,
     Path(PairRead, Option<Duration>),
     Ends(PairRead, Option<Duration>),
@@ -70,6 +74,7 @@ enum What {
     Registration,
     Registrations,
     Notification,
+    Send,
     Messages(usize, Option<Duration>),
     Silence(usize, Option<Duration>),
     Version(OneRead),
@@ -89,6 +94,7 @@ enum What {
         told: Vec<String>,
     },
     Record,
+    Figures,
 }
 
 /// How a goal stands.
@@ -227,6 +233,15 @@ impl Session {
         if let Some(at) = &e.body {
             add(at.pos.line, What::Body);
         }
+        if let Some(at) = &e.attributes {
+            add(at.pos.line, What::Attributes);
+        }
+        if let Some(at) = &e.tlv {
+            add(at.pos.line, What::Tlv);
+        }
+        for i in 0..e.compare.as_ref().map_or(0, |at| at.value.len()) {
+            add(e.compare.as_ref().map_or(line, |at| at.pos.line), What::Compare(i));
+        }
         if let Some(at) = &e.registration {
             add(at.pos.line, What::Registration);
         }
@@ -247,6 +262,9 @@ impl Session {
         }
         if let Some(at) = &e.notification {
             add(at.pos.line, What::Notification);
+        }
+        if let Some(at) = &e.send {
+            add(at.pos.line, What::Send);
         }
         if let Some(at) = &e.messages {
             for i in 0..at.value.len() {
@@ -287,6 +305,9 @@ impl Session {
         }
         if e.record.is_some() {
             add(line, What::Record);
+        }
+        if let Some(at) = &e.figures {
+            add(at.pos.line, What::Figures);
         }
         if let Some(at) = &e.any_of {
             add(
@@ -485,6 +506,7 @@ impl Session {
                 | What::Ends(..)
                 | What::Registration
                 | What::Notification
+                | What::Send
                 | What::Messages(..)
                 | What::EndsWell
                 | What::Status
@@ -540,6 +562,14 @@ impl Session {
                 _ => broken("an answer", "none"),
             },
             What::Body => self.judge_body(&e, running.answer.as_ref()),
+            What::Attributes => forms::judge_attributes(&e, running.answer.as_ref()),
+            What::Tlv => {
+                let asked = running.step.read.as_ref().and_then(|path| path.value.0.parse().ok());
+                forms::judge_tlv(&e, asked.as_ref(), running.answer.as_ref())
+            }
+            What::Compare(i) => self.judge_compare(&e, *i, running),
+            What::Send => self.judge_send(&e, running, goal.until),
+            What::Figures => self.judge_figures(&e, running),
             What::Never => {
                 self.watch(&e, goal.weight, running, goal.line);
                 Poll::Held("watched from here on".to_owned())
@@ -598,6 +628,8 @@ impl Session {
                 let count = self.facts.registrations.len() + self.tester.registered;
                 if want.value.matches(&count.to_string()) {
                     Poll::Held(format!("{count} registrations"))
+                } else if self.is_tester() && e.within.is_some() && self.now < goal.until {
+                    Poll::Pending
                 } else {
                     broken(
                         format!("{} registrations since the case began", want.value),
@@ -633,7 +665,9 @@ fn rests_on_absence(what: &What, running: &Running, seen: &str) -> bool {
         Some(Back::Code(_) | Back::Rst)
     );
     match what {
-        What::Code | What::Format | What::Values | What::Links | What::PayloadLength | What::Body => !answered,
+        What::Code | What::Format | What::Values | What::Links | What::PayloadLength | What::Body | What::Attributes | What::Tlv => {
+            !answered
+        },
         What::Answers => running.blocks.is_empty(),
         What::Image { .. } => !seen.starts_with("SHA-256"),
         What::Never | What::NotStatus => false,
@@ -651,6 +685,11 @@ fn name_of(what: &What) -> &'static str {
         What::Links => "what the answer holds",
         What::PayloadLength => "the length of the payload",
         What::Body => "the payload",
+        What::Attributes => "the attributes of links",
+        What::Tlv => "the entries of the answer",
+        What::Compare(_) => "what was remembered",
+        What::Send => "what was sent unasked",
+        What::Figures => "the figures",
         What::Never => "a state that must not be seen",
         What::Path(..) => "the path of states",
         What::Ends(..) => "the end",

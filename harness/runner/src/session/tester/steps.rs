@@ -20,6 +20,8 @@ impl Session {
     pub(in crate::session) fn begin_tester(&mut self, step: &Step) -> Result<Option<Act>, Unable> {
         if let Some(device) = &step.device {
             self.device_step(&device.value)?;
+            // what is true of it now is judged now
+            self.device_turn(&Self::device_name(device.name.as_ref()));
             return Ok(Some(Act::Nothing));
         }
         if let Some(update) = &step.update {

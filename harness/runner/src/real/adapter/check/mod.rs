@@ -138,7 +138,7 @@ pub async fn check(options: &CheckOptions) -> CheckReport {
         operations::of_a_device(&mut probe, &adapter).await;
     }
     let faults = adapter.faults();
-    probe.tell(
+    probe.conclude(
         "lines",
         "every line of standard output is a message that somebody waits for",
         match faults.first() {
@@ -254,7 +254,12 @@ impl Probe {
             name,
             verdict: CheckVerdict::NotTested,
             expected,
-            seen: if self.gone { "the adapter does not answer any more" } else { "what it needs failed" }.to_owned(),
+            seen: if self.gone {
+                "the adapter does not answer any more"
+            } else {
+                "what it needs failed"
+            }
+            .to_owned(),
         });
     }
 

@@ -18,10 +18,14 @@ const SECOND: &str = "check-2";
 /// How long `await-registered` waits for a device that does not come.
 const VAIN: Duration = Duration::from_millis(1500);
 
+/// How long after the reply to `stop` its address may be in use.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
 const START: &str = "`start` with port 0 is replied to with the address on which the instance can be reached";
 const REACHED: &str = "our device registers over UDP and is answered 2.01";
 const EVENT: &str = "the event `registered` with instance and endpoint";
-const AWAITED: &str = "`await-registered` gives the registration: lifetime, LwM2M version and object links as the device sent them";
+const AWAITED: &str =
+    "`await-registered` gives the registration: lifetime, LwM2M version and object links as the device sent them";
 
 pub(super) fn start(instance: &str, port: u16) -> Operation {
     Operation::Start {
@@ -41,7 +45,11 @@ pub(super) async fn check(probe: &mut Probe, adapter: &Adapter) {
     let mut watch = Watch::new(adapter, FIRST);
     let started = probe.ask(adapter, start(FIRST, 0)).await;
     let address = address_of(started);
-    probe.tell("start", START, address.as_ref().map(ToString::to_string).map_err(Clone::clone));
+    probe.tell(
+        "start",
+        START,
+        address.as_ref().map(ToString::to_string).map_err(Clone::clone),
+    );
     probe.look(adapter);
     let Ok(address) = address else {
         probe.not_tested("reached", REACHED);
@@ -144,7 +152,11 @@ fn registration_of(answer: Result<Answer, AdapterError>) -> Result<String, Strin
     } = &registration;
     let seen = format!("lifetime {lifetime}, lwm2m {lwm2m:?}, binding {binding:?}, links {links:?}");
     let same = *lifetime == u64::from(LIFETIME) && lwm2m == "1.0" && links.contains("</5/0>");
-    if same { Ok(format!("lifetime {lifetime}, lwm2m {lwm2m}")) } else { Err(seen) }
+    if same {
+        Ok(format!("lifetime {lifetime}, lwm2m {lwm2m}"))
+    } else {
+        Err(seen)
+    }
 }
 
 /// A device that does not come: the error comes in time, and meanwhile the adapter does other things.
@@ -246,7 +258,7 @@ async fn taken_port(probe: &mut Probe, adapter: &Adapter) {
 }
 
 async fn stop(probe: &mut Probe, adapter: &Adapter, address: SocketAddr) {
-    const STOP: &str = "`stop` is replied to when the address is free";
+    const STOP: &str = "`stop` is replied to, and the address is free";
     const AGAIN: &str = "a stopped instance is not there: `stop` is refused with `unknown`";
     let stop = || Operation::Stop {
         instance: FIRST.to_owned(),
@@ -254,8 +266,8 @@ async fn stop(probe: &mut Probe, adapter: &Adapter, address: SocketAddr) {
     let stopped = probe.ask(adapter, stop()).await;
     let seen = match stopped {
         Err(error) => Err(error.to_string()),
-        Ok(_) => match UdpSocket::bind(address).await {
-            Ok(_) => Ok(format!("{address} can be opened again")),
+        Ok(_) => match opened_again(address).await {
+            Ok(()) => Ok(format!("{address} can be opened again")),
             Err(error) => Err(format!("{address} is not free: {error}")),
         },
     };
@@ -264,4 +276,16 @@ async fn stop(probe: &mut Probe, adapter: &Adapter, address: SocketAddr) {
     let again = probe.ask(adapter, stop()).await;
     probe.tell("stop-again", AGAIN, refused(again, &[ErrorKind::Unknown]));
     probe.look(adapter);
+}
+
+/// Whether an address is free. A thread that listened may need a moment to let go of it.
+async fn opened_again(address: SocketAddr) -> std::io::Result<()> {
+    let until = Instant::now() + LETTING_GO;
+    loop {
+        match UdpSocket::bind(address).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
 }

@@ -1,0 +1,310 @@
+//! Questions about several messages together: distances in time, order, what differs, sums and shares.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use fotaproof_cases::ast::{MessageExpect, MessageMatch, OptionMatch, Party, Share, ShareBy, Spacing};
+use fotaproof_wire::coap::MessageView;
+
+use super::config::Addresses;
+use super::messages::{MessageLog, Seen, told, words};
+
+/// What is wrong: what was expected, and what was seen.
+type Wrong = (String, String);
+
+/// Whether a message has the options that are asked for.
+pub(super) fn options_match(view: &MessageView<'_>, wanted: &[OptionMatch]) -> bool {
+    wanted.iter().all(|want| option_matches(view, want))
+}
+
+fn option_matches(view: &MessageView<'_>, want: &OptionMatch) -> bool {
+    let values: Vec<&[u8]> = view.options_of(want.number).map(|option| option.value).collect();
+    if want.there == Some(false) {
+        return values.is_empty();
+    }
+    if let Some(count) = &want.count {
+        if !count.matches(&values.len().to_string()) {
+            return false;
+        }
+    } else if values.is_empty() {
+        return false;
+    }
+    let one = |holds: &dyn Fn(&[u8]) -> bool| values.iter().any(|value| holds(value));
+    want.hex.as_ref().is_none_or(|hex| one(&|value| value == hex.0))
+        && want.text.as_ref().is_none_or(|text| one(&|value| value == text.as_bytes()))
+        && want
+            .length
+            .as_ref()
+            .is_none_or(|length| one(&|value| length.matches(&value.len().to_string())))
+        && want.uint.as_ref().is_none_or(|uint| {
+            one(&|value| value.len() <= 8 && uint.matches(&number_of(value).to_string()))
+        })
+}
+
+/// An unsigned integer of at most eight bytes.
+fn number_of(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Whether a question needs [`judge`] at all.
+pub(super) fn asks(ask: &MessageExpect) -> bool {
+    ask.different_tokens.is_some()
+        || ask.different_message_ids.is_some()
+        || ask.observe_rises.is_some()
+        || ask.spaced.is_some()
+        || ask.before.is_some()
+        || ask.after.is_some()
+        || ask.total_bytes.is_some()
+        || ask.share.is_some()
+}
+
+/// Where messages are looked for, and until when.
+pub(super) struct Frame<'a> {
+    pub(super) log: &'a MessageLog,
+    pub(super) since: usize,
+    pub(super) parties: &'a Addresses,
+    pub(super) now: Duration,
+    pub(super) tolerance: Duration,
+}
+
+impl Frame<'_> {
+    fn others<'a>(&'a self, select: &'a MessageMatch) -> Vec<&'a Seen> {
+        self.log.matching(self.since, select, self.parties).collect()
+    }
+}
+
+/// Judges what is asked of all messages together; what is wrong first.
+pub(super) fn judge(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    different(all, ask, what)
+        .or_else(|| rising(all, ask, what))
+        .or_else(|| ask.spaced.as_ref().and_then(|spaced| apart(frame, all, spaced, what)))
+        .or_else(|| ordered(frame, all, ask, what))
+        .or_else(|| summed(frame, all, ask, what))
+}
+
+fn different(all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    let mut tokens = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for seen in all.iter().filter(|seen| !seen.again) {
+        let Ok(view) = MessageView::parse(&seen.payload) else {
+            continue;
+        };
+        if ask.different_tokens == Some(true) && !tokens.insert((seen.src, seen.dst, view.token().to_vec())) {
+            return Some((format!("{what}: no token twice"), told(seen)));
+        }
+        if ask.different_message_ids == Some(true) && !ids.insert((seen.src, seen.dst, view.message_id())) {
+            return Some((format!("{what}: no message id twice"), told(seen)));
+        }
+    }
+    None
+}
+
+fn rising(all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    if ask.observe_rises != Some(true) {
+        return None;
+    }
+    let mut last: Option<(u32, &Seen)> = None;
+    for seen in all.iter().filter(|seen| !seen.again) {
+        let observe = MessageView::parse(&seen.payload).ok().and_then(|view| view.observe());
+        let Some(value) = observe else {
+            return Some((format!("{what}: each with Observe"), told(seen)));
+        };
+        if let Some((before, earlier)) = last
+            && !newer(before, value, seen.at.saturating_sub(earlier.at))
+        {
+            return Some((
+                format!("{what}: the value of Observe rises"),
+                format!("{value} after {before}: {}", told(seen)),
+            ));
+        }
+        last = Some((value, seen));
+    }
+    None
+}
+
+/// RFC 7641 section 3.4: 24 bits, half of them ahead, or more than 128 seconds later.
+fn newer(before: u32, value: u32, later: Duration) -> bool {
+    const HALF: u32 = 1 << 23;
+    (before < value && value - before < HALF)
+        || (before > value && before - value > HALF)
+        || later > Duration::from_secs(128)
+}
+
+fn apart(frame: &Frame<'_>, all: &[&Seen], want: &Spacing, what: &str) -> Option<Wrong> {
+    let tolerance = frame.tolerance.max(want.tolerance.map_or(Duration::ZERO, |span| span.0));
+    let mut intervals: Vec<(Duration, Option<&Seen>)> = Vec::new();
+    match &want.after {
+        None => {
+            for pair in all.windows(2) {
+                intervals.push((pair[1].at.saturating_sub(pair[0].at), Some(pair[1])));
+            }
+            if want.to_the_end == Some(true)
+                && let Some(last) = all.last()
+            {
+                intervals.push((frame.now.saturating_sub(last.at), None));
+            }
+        }
+        Some(select) => {
+            let starts = frame.others(select);
+            if starts.is_empty() {
+                return Some((format!("{what} after {}", words(select)), "none of the latter".to_owned()));
+            }
+            for (i, start) in starts.iter().enumerate() {
+                let end = starts.get(i + 1).map(|next| next.at);
+                let next = all
+                    .iter()
+                    .find(|seen| seen.at >= start.at && seen.datagram != start.datagram);
+                match next {
+                    Some(next) if end.is_none_or(|end| next.at <= end) => {
+                        intervals.push((next.at.saturating_sub(start.at), Some(*next)));
+                    }
+                    _ if want.to_the_end == Some(true) => {
+                        intervals.push((end.unwrap_or(frame.now).saturating_sub(start.at), None));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let between = want
+        .after
+        .as_ref()
+        .map_or_else(|| "from one to the next".to_owned(), |select| format!("after {}", words(select)));
+    for (interval, seen) in intervals {
+        let at = seen.map_or_else(|| "nothing more came".to_owned(), told);
+        let told = format!("{:.3} s: {at}", interval.as_secs_f64());
+        if let Some(least) = want.least
+            && seen.is_some()
+            && interval + tolerance < least.0
+        {
+            return Some((
+                format!("{what}: at least {:.3} s {between}", least.0.as_secs_f64()),
+                told,
+            ));
+        }
+        if let Some(most) = want.most
+            && interval > most.0 + tolerance
+        {
+            return Some((format!("{what}: at most {:.3} s {between}", most.0.as_secs_f64()), told));
+        }
+    }
+    None
+}
+
+fn ordered(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    let first = |select: &MessageMatch| {
+        frame
+            .log
+            .matching_numbered(frame.since, select, frame.parties)
+            .next()
+            .map(|(place, seen)| (place, told(seen)))
+    };
+    let place = |seen: &Seen| frame.log.place_of(seen);
+    if let Some(select) = &ask.before
+        && let Some((limit, _)) = first(select)
+        && let Some(late) = all.iter().find(|seen| place(seen) > limit)
+    {
+        return Some((format!("{what} before {}", words(select)), format!("after it: {}", told(late))));
+    }
+    if let Some(select) = &ask.after {
+        let Some((limit, _)) = first(select) else {
+            return Some((format!("{what} after {}", words(select)), "none of the latter".to_owned()));
+        };
+        if let Some(early) = all.iter().find(|seen| place(seen) < limit) {
+            return Some((
+                format!("{what} after {}", words(select)),
+                format!("before it: {}", told(early)),
+            ));
+        }
+    }
+    None
+}
+
+fn summed(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    let bytes = |all: &[&Seen]| all.iter().map(|seen| seen.payload.len()).sum::<usize>();
+    if let Some(want) = &ask.total_bytes {
+        let sum = bytes(all);
+        if !want.matches(&sum.to_string()) {
+            return Some((format!("{what}: {want} bytes in all"), format!("{sum} bytes")));
+        }
+    }
+    let share: &Share = ask.share.as_ref()?;
+    let others: Vec<&Seen> = frame
+        .others(&share.of)
+        .into_iter()
+        .filter(|seen| share.distinct != Some(true) || !seen.again)
+        .collect();
+    let (have, of, unit) = match share.by.unwrap_or_default() {
+        ShareBy::Count => (all.len(), others.len(), "messages"),
+        ShareBy::Bytes => (bytes(all), bytes(&others), "bytes"),
+    };
+    if of == 0 {
+        return (have > 0 && share.most.is_some()).then(|| {
+            (
+                format!("{what} for each {}", words(&share.of)),
+                format!("{have} {unit} for none of the latter"),
+            )
+        });
+    }
+    let ratio = have as f64 / of as f64;
+    let broken = share.least.is_some_and(|least| ratio < least) || share.most.is_some_and(|most| ratio > most);
+    broken.then(|| {
+        let bounds: Vec<String> = [("at least", share.least), ("at most", share.most)]
+            .into_iter()
+            .filter_map(|(word, bound)| bound.map(|bound| format!("{word} {bound}")))
+            .collect();
+        (
+            format!("{what}: {} times as many {unit} as {}", bounds.join(" and "), words(&share.of)),
+            format!("{ratio:.2} times ({have} of {of})"),
+        )
+    })
+}
+
+/// Whether a sender is another party than the IUT.
+pub(super) const fn is_other(party: Option<&Party>) -> bool {
+    !matches!(party, None | Some(Party::Iut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observe_values_wrap_and_age() {
+        let soon = Duration::from_secs(1);
+        assert!(newer(1, 2, soon) && !newer(2, 2, soon) && !newer(3, 2, soon));
+        assert!(newer((1 << 24) - 1, 0, soon) && !newer(0, (1 << 24) - 1, soon));
+        assert!(!newer(3, 2, Duration::from_secs(128)) && newer(3, 2, Duration::from_secs(129)));
+    }
+
+    #[test]
+    fn options_are_found_by_number_and_value() {
+        // GET, token aa, Uri-Path "5", Uri-Path "0", Size1 1024 (option 60)
+        let bytes = [0x41, 1, 0, 7, 0xaa, 0xb1, b'5', 0x01, b'0', 0xd2, 36, 4, 0];
+        let view = MessageView::parse(&bytes).expect("a message");
+        let yes = |want: OptionMatch| option_matches(&view, &want);
+        let number = |number| OptionMatch {
+            number,
+            ..OptionMatch::default()
+        };
+        assert!(yes(number(11)) && yes(number(60)) && !yes(number(12)));
+        assert!(yes(OptionMatch {
+            there: Some(false),
+            ..number(12)
+        }));
+        assert!(yes(OptionMatch {
+            count: "2".parse().ok(),
+            text: Some("0".to_owned()),
+            ..number(11)
+        }));
+        assert!(yes(OptionMatch {
+            uint: "1024".parse().ok(),
+            length: "2".parse().ok(),
+            ..number(60)
+        }));
+        assert!(!yes(OptionMatch {
+            uint: "1025".parse().ok(),
+            ..number(60)
+        }));
+    }
+}
