@@ -13,7 +13,7 @@ fn main() {
     let jobs = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(2);
     let begun = Instant::now();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let cases = play::cases();
+    let cases = play::short_cases();
     let options = RunOptions {
         case: CaseOptions {
             capture: true,

@@ -50,6 +50,17 @@ pub fn cases() -> Vec<LoadedCase> {
     cases
 }
 
+/// The cases of the library but those that take long (tag `long`), for tests that play each of them again and again.
+///
+/// # Panics
+/// When one of them is invalid.
+#[must_use]
+pub fn short_cases() -> Vec<LoadedCase> {
+    let mut all = cases();
+    all.retain(|case| case.case.tags.iter().all(|tag| tag.value != "long"));
+    all
+}
+
 /// A network of the library, or a profile, by its name.
 ///
 /// # Panics

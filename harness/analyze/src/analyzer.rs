@@ -20,9 +20,9 @@ use std::net::{IpAddr, SocketAddr};
 use self::batch::{Batch, Queued};
 use crate::capture::{CaptureFile, Frame};
 use crate::device::{Device, Seen};
+use crate::dtls::{Decryptor, Secrets};
 use crate::facts::{Message, Token};
 use crate::flow::{Flow, Kind, NOBODY};
-use crate::dtls::{Decryptor, Secrets};
 use crate::report::{CaptureReport, Counts};
 use crate::tcp::{Streams, segment_of};
 

@@ -74,10 +74,7 @@ impl<'a> Message<'a> {
     /// The Location-Path as text.
     pub(crate) fn location(&self) -> Option<String> {
         let mut path = String::new();
-        for option in self
-            .options()
-            .filter(|option| option.number == option::LOCATION_PATH)
-        {
+        for option in self.options().filter(|option| option.number == option::LOCATION_PATH) {
             path.push('/');
             path.push_str(&option.text());
         }

@@ -79,8 +79,16 @@ fn without_secrets_nothing_is_judged() {
     for name in captures() {
         let report = judged(&read(&name), Secrets::default());
         assert_eq!((report.counts.decrypted, report.counts.coap), (0, 0), "{name}");
-        assert_eq!((report.encrypted.len(), report.verdict), (1, Verdict::Inconclusive), "{name}");
-        assert!(report.notes.iter().any(|note| note.contains("holds no secrets")), "{:?}", report.notes);
+        assert_eq!(
+            (report.encrypted.len(), report.verdict),
+            (1, Verdict::Inconclusive),
+            "{name}"
+        );
+        assert!(
+            report.notes.iter().any(|note| note.contains("holds no secrets")),
+            "{:?}",
+            report.notes
+        );
     }
 }
 
@@ -94,7 +102,12 @@ fn a_wrong_key_is_no_broken_record() {
 #[test]
 fn secrets_in_the_file_are_used() {
     let report = judged(&read("gnutls-with-secrets.pcapng"), Secrets::default());
-    assert_eq!((report.counts.decrypted, report.encrypted.len()), (10, 0), "{:?}", report.notes);
+    assert_eq!(
+        (report.counts.decrypted, report.encrypted.len()),
+        (10, 0),
+        "{:?}",
+        report.notes
+    );
 }
 
 #[test]

@@ -203,6 +203,15 @@ fn step_keys(step: &Step) -> Vec<(&'static str, Role, Pos)> {
             step.cancel_observation.as_ref().map(|v| at(v.pos)),
         ),
         ("write", Client, step.write.as_ref().map(|v| at(v.pos))),
+        ("read-composite", Client, step.read_composite.as_ref().map(|v| at(v.pos))),
+        (
+            "observe-composite",
+            Client,
+            step.observe_composite.as_ref().map(|v| at(v.pos)),
+        ),
+        ("write-composite", Client, step.write_composite.as_ref().map(|v| at(v.pos))),
+        ("burst", Client, step.burst.as_ref().map(|v| at(v.pos))),
+        ("abort", Client, step.abort.as_ref().map(|v| at(v.pos))),
         ("reset", Client, step.reset.as_ref().map(|v| at(v.pos))),
         ("execute", Client, step.execute.as_ref().map(|v| at(v.pos))),
         ("attributes", Client, step.attributes.as_ref().map(|v| at(v.pos))),
@@ -245,7 +254,8 @@ fn expect_keys(expect: &Expect) -> Vec<(&'static str, Role, Pos)> {
 fn instead(key: &str) -> &'static str {
     match key {
         "push" | "pull" => "tell the server by `update:`, or by `server-op: {write-blocks: {}}`",
-        "read" | "discover" | "observe" | "write" | "execute" | "attributes" | "cancel-observation" | "reset" => {
+        "read" | "discover" | "observe" | "write" | "execute" | "attributes" | "cancel-observation" | "reset"
+        | "read-composite" | "observe-composite" | "write-composite" => {
             "tell the server by `server-op:`, such as `server-op: {read: /5/0/3}`"
         }
         "iut" => "the server runs for the whole case; `device: {do: ..}` is about the devices",
@@ -401,6 +411,14 @@ pub(crate) struct Names {
     pub(crate) repositories: Vec<At<String>>,
 }
 
+/// The device that is named, or the one that is meant where none is.
+fn named(name: Option<&At<String>>, pos: Pos) -> At<String> {
+    name.cloned().unwrap_or_else(|| At {
+        value: MAIN.to_owned(),
+        pos,
+    })
+}
+
 /// Devices, packages and repositories that a step names.
 pub(crate) fn names(step: &Step) -> Names {
     let mut names = Names {
@@ -409,15 +427,17 @@ pub(crate) fn names(step: &Step) -> Names {
         repositories: Vec::new(),
     };
     if let Some(device) = &step.device {
-        names.devices.extend(device.name.clone());
+        names.devices.push(named(device.name.as_ref(), device.pos));
     }
     if let Some(update) = &step.update {
-        names.devices.extend(update.device.clone());
+        names.devices.push(named(update.device.as_ref(), update.pos));
         names.packages.extend(update.package.clone());
         names.repositories.extend(update.repository.clone());
     }
     if let Some(op) = &step.server_op {
-        names.devices.extend(op.device.clone());
+        if op.serve.is_none() {
+            names.devices.push(named(op.device.as_ref(), op.pos));
+        }
         names
             .packages
             .extend(op.write_blocks.iter().filter_map(|write| write.package.clone()));

@@ -268,7 +268,10 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         lines.push(format!("payload length {length}"));
     }
     if let Some(body) = &expect.body {
-        let block = body.value.block.map_or_else(String::new, |block| format!(" of block {block}"));
+        let block = body
+            .value
+            .block
+            .map_or_else(String::new, |block| format!(" of block {block}"));
         let package = body.value.package.as_deref().unwrap_or("the payload");
         lines.push(format!("the bytes{block} of {package}"));
     }
@@ -358,7 +361,11 @@ fn own_lines(expect: &Expect, lines: &mut Vec<String>) {
         lines.push(format!("notification of {}{value}{after}", notification.path));
     }
     if let Some(send) = &expect.send {
-        let mut parts: Vec<String> = send.values.iter().map(|(path, value)| format!("{path} is {value}")).collect();
+        let mut parts: Vec<String> = send
+            .values
+            .iter()
+            .map(|(path, value)| format!("{path} is {value}"))
+            .collect();
         parts.extend(send.has.iter().map(|paths| format!("has {}", list(paths))));
         parts.extend(send.lacks.iter().map(|paths| format!("lacks {}", list(paths))));
         lines.push(format!("a Send {}", parts.join(", ")).trim_end().to_owned());
@@ -404,7 +411,10 @@ pub fn option_text(option: &OptionMatch) -> String {
 fn attributes_text(all: &BTreeMap<String, BTreeMap<String, ValueMatch>>) -> Vec<String> {
     all.iter()
         .map(|(target, attributes)| {
-            let parts: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let parts: Vec<String> = attributes
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             format!("{target} with {}", parts.join(", "))
         })
         .collect()
@@ -540,7 +550,12 @@ fn server_lines(expect: &Expect, lines: &mut Vec<String>) {
     if let Some(progress) = expect.progress.as_ref().map(|progress| &progress.value) {
         let mut parts = Vec::new();
         parts.extend(progress.state.as_ref().map(|state| format!("State {}", either(state))));
-        parts.extend(progress.result.as_ref().map(|result| format!("Result {}", either(result))));
+        parts.extend(
+            progress
+                .result
+                .as_ref()
+                .map(|result| format!("Result {}", either(result))),
+        );
         parts.extend(progress.method.map(|method| format!("method {}", method.word())));
         parts.extend(progress.version.as_ref().map(|version| format!("version {version}")));
         parts.extend(progress.percent.as_ref().map(|percent| format!("{percent} percent")));

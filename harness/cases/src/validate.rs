@@ -422,7 +422,7 @@ impl Work<'_> {
             );
             mistake.label = "make a step of its own for this".to_owned();
         }
-        if actions.is_empty() && step.expect.is_none() {
+        if actions.is_empty() && step.expect.is_none() && step.remember.is_none() {
             self.say("actions", step.pos, "the step does nothing").help =
                 Some("give it an action such as `push:`, or `expect:`".to_owned());
         }

@@ -402,3 +402,95 @@ fn expected_failures() {
     let shown = show(&load("- {case: push.happy, clause: oma-fw/T5, reason: known, expires: 2027-02-29}\n- {case: \"x:y\", clause: c, reason: ''}\n").unwrap_err());
     insta::assert_snapshot!("expected_failures", shown);
 }
+
+#[test]
+fn questions_that_say_nothing_are_told() {
+    let with = |step: &str| wrong(&format!("{GOOD}{step}"));
+    for (step, told) in [
+        (
+            "  - read: /5/0/3\n    expect: {compare: {value: /5/0/3, to: bfore}}\n",
+            "nothing is remembered as `bfore`",
+        ),
+        (
+            "  - read: /5/0/3\n    remember: {name: x}\n",
+            "`remember` names one thing",
+        ),
+        (
+            "  - read: /5/0/3\n    remember: {name: x, value: /5/0/3}\n    expect: {compare: {value: /5/0/3, is: near, to: x}}\n",
+            "`near` and `by` go together",
+        ),
+        (
+            "  - expect: {messages: {match: {method: get}, spaced: {}}}\n",
+            "`spaced` has `least`, `most` or both",
+        ),
+        (
+            "  - expect: {silence: {match: {method: get}, before: {method: put}}}\n",
+            "distances and order are for `messages`",
+        ),
+        (
+            "  - push: {}\n    expect: {figures: {transmissons: 3}}\n",
+            "did you mean `transmissions`?",
+        ),
+        (
+            "  - read: /5/0/3\n    expect: {attributes: {/5: {ver: 1.0}}}\n",
+            "`attributes` is about the links of a discover",
+        ),
+        ("  - replay: {match: {from: iut}}\n", "only what the IUT received"),
+        ("  - burst: {datagram: {}, count: 3, rate: 0}\n", "comes to no end"),
+        ("  - abort: imag\n", "did you mean `image`?"),
+        (
+            "  - push: {package: firmware, payload: {text: a}}\n",
+            "a `package` or a `payload`, not both",
+        ),
+        (
+            "  - await-message: {options: {number: 60, there: false, uint: 3}}\n",
+            "option 60 cannot be absent and have a value",
+        ),
+    ] {
+        let seen = with(step);
+        assert!(seen.contains(told), "`{told}` is not in\n{seen}");
+    }
+}
+
+/// A case with a server under test.
+const OF_SERVER: &str = "\
+title: An update ends well
+purpose: The server pushes a package.
+role: server
+clauses: [rfc7252/4.5]
+defects: [srv-413-loop]
+devices: {a: {}, b: {}}
+steps:
+  - update: {device: a, method: push}
+    expect: {ends-well: true, device: a}
+";
+
+#[test]
+fn keys_of_the_other_role() {
+    assert!(check(OF_SERVER).is_ok());
+    let text = OF_SERVER.replace(
+        "    expect: {ends-well: true, device: a}\n",
+        "    expect: {ends-well: true, device: c}\n  - push: {block: 64}\n  - server-op: {}\n    expect: {alive: true}\n",
+    );
+    insta::assert_snapshot!("role_of_server", wrong(&text));
+    let text = OF_SERVER
+        .replace("role: server\n", "")
+        .replace("[srv-413-loop]", "[last-resend-408]");
+    insta::assert_snapshot!("role_of_client", wrong(&text));
+}
+
+#[test]
+fn a_defect_is_looked_up_by_the_role() {
+    let text = OF_SERVER.replace("srv-413-loop", "last-resend-408");
+    insta::assert_snapshot!("defect_of_the_other_role", wrong(&text));
+}
+
+#[test]
+fn behaviours_and_acts_need_what_they_are_about() {
+    let text = OF_SERVER.replace(
+        "devices: {a: {}, b: {}}\n",
+        "devices: {a: {block: 500, behaviours: [{on: {block: 1, last: true}, do: code}]}}\n",
+    );
+    let text = format!("{text}  - device: {{name: a, do: set, path: /4/0/2}}\n  - device: {{name: a, do: pair, pair: 0/*}}\n");
+    insta::assert_snapshot!("behaviours", wrong(&text));
+}

@@ -463,7 +463,10 @@ impl Context {
             asked: 0,
         };
         self.asked += 1;
-        match self.tokens.entry(token_key(message.conversation, message.outgoing, message.token)) {
+        match self
+            .tokens
+            .entry(token_key(message.conversation, message.outgoing, message.token))
+        {
             Entry::Occupied(known) => {
                 let known = known.into_mut();
                 if !keep.holds(known) {

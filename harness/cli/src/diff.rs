@@ -89,12 +89,17 @@ fn text_of(report: &DiffReport) -> String {
         }
         let _ = writeln!(text, "device {}", one_line(&device.endpoint));
         show_changes(&mut text, "  ", &device.changes);
-        device.parting.iter().for_each(|parting| show_parting(&mut text, parting));
+        device
+            .parting
+            .iter()
+            .for_each(|parting| show_parting(&mut text, parting));
     }
     for case in &report.cases {
         let _ = writeln!(text, "case {}", one_line(&case.id));
         show_changes(&mut text, "  ", &case.changes);
-        case.partings.iter().for_each(|parting| show_parting(&mut text, parting));
+        case.partings
+            .iter()
+            .for_each(|parting| show_parting(&mut text, parting));
     }
     let last = match report.regressions {
         0 => "no regression".to_owned(),

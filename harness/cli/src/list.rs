@@ -69,7 +69,11 @@ pub(crate) fn list(args: &ListArgs) -> Done {
         } else {
             String::new()
         };
-        text.push_str(&format!("{:width$}  {role}{}{lacks}\n", case.full_id(), case.case.title));
+        text.push_str(&format!(
+            "{:width$}  {role}{}{lacks}\n",
+            case.full_id(),
+            case.case.title
+        ));
     }
     print(&text);
     eprintln!("{} cases", cases.len());

@@ -187,7 +187,11 @@ fn size(text: &str) -> Result<u64, Failure> {
     factor
         .and_then(|factor: u64| digits.parse::<u64>().ok()?.checked_mul(factor))
         .filter(|size| (1..=1 << 30).contains(size))
-        .ok_or_else(|| Failure::Usage(format!("`{text}` is no size of a package; write one such as 20k or 8192")))
+        .ok_or_else(|| {
+            Failure::Usage(format!(
+                "`{text}` is no size of a package; write one such as 20k or 8192"
+            ))
+        })
 }
 
 fn results(
@@ -312,7 +316,13 @@ mod tests {
 
     #[test]
     fn a_size_is_in_bytes_or_in_powers_of_1024() {
-        for (text, bytes) in [("8192", 8192), ("20k", 20_480), ("20 KiB", 20_480), ("1M", 1 << 20), ("1", 1)] {
+        for (text, bytes) in [
+            ("8192", 8192),
+            ("20k", 20_480),
+            ("20 KiB", 20_480),
+            ("1M", 1 << 20),
+            ("1", 1),
+        ] {
             assert_eq!(size(text).unwrap(), bytes, "{text}");
         }
         for text in ["", "k", "0", "-1", "1.5k", "20kb", "2000M", "99999999999999999999"] {

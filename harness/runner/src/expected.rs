@@ -233,11 +233,7 @@ mod tests {
     #[test]
     fn without_seen_the_clause_alone_decides() {
         let mut entries = expectations("");
-        assert!(
-            judged(&mut entries, STEP, "no answer")
-                .expected
-                .is_some()
-        );
+        assert!(judged(&mut entries, STEP, "no answer").expected.is_some());
     }
 
     #[test]

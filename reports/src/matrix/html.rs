@@ -109,11 +109,10 @@ fn grid(results: &MatrixResults, network: &str, way: Way) -> Markup {
 }
 
 fn entry(results: &MatrixResults, network: &str, way: Way, client: &str, server: &str) -> Markup {
-    let found = results
-        .cells
-        .iter()
-        .enumerate()
-        .find(|(_, cell)| cell.network == network && cell.way == way && cell.client == client && cell.server == server);
+    let found =
+        results.cells.iter().enumerate().find(|(_, cell)| {
+            cell.network == network && cell.way == way && cell.client == client && cell.server == server
+        });
     let Some((index, cell)) = found else {
         return html! { "-" };
     };

@@ -69,7 +69,12 @@ pub fn render(results: &MatrixResults) -> String {
         let _ = write!(out, "\nNote&#58; {}.\n", escaped(note));
     }
     for (network, way) in grids(results) {
-        let _ = write!(out, "\n## {} over {}\n\n| client \\ server |", way.word(), escaped(network));
+        let _ = write!(
+            out,
+            "\n## {} over {}\n\n| client \\ server |",
+            way.word(),
+            escaped(network)
+        );
         for server in &results.servers {
             let _ = write!(out, " {} |", escaped(&named(server)));
         }
@@ -78,9 +83,10 @@ pub fn render(results: &MatrixResults) -> String {
         for client in &results.clients {
             let _ = write!(out, "\n| {} |", escaped(&named(client)));
             for server in &results.servers {
-                let text = results
-                    .cell(network, way, &client.name, &server.name)
-                    .map_or_else(|| "-".to_owned(), |cell| linked(&short(cell), cell.evidence.capture.as_deref()));
+                let text = results.cell(network, way, &client.name, &server.name).map_or_else(
+                    || "-".to_owned(),
+                    |cell| linked(&short(cell), cell.evidence.capture.as_deref()),
+                );
                 let _ = write!(out, " {text} |");
             }
         }

@@ -334,9 +334,9 @@ impl MatrixResults {
     /// The cell of a client and a server.
     #[must_use]
     pub fn cell(&self, network: &str, way: Way, client: &str, server: &str) -> Option<&Cell> {
-        self.cells.iter().find(|cell| {
-            cell.network == network && cell.way == way && cell.client == client && cell.server == server
-        })
+        self.cells
+            .iter()
+            .find(|cell| cell.network == network && cell.way == way && cell.client == client && cell.server == server)
     }
 }
 

@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
 use super::view::{
-    COLUMNS, evidence, figures, findings, grids, headline, interop, is_problem, named, outcome, run_word, short, summary,
+    COLUMNS, evidence, figures, findings, grids, headline, interop, is_problem, named, outcome, run_word, short,
+    summary,
 };
 use super::{Cell, MatrixResults};
 use crate::model::{Verdict, exit_code};
@@ -172,7 +173,12 @@ fn problem(out: &mut String, cell: &Cell, folder: &str, columns: usize) {
             one_line(&finding.expected),
             one_line(&finding.seen),
             one_line(&finding.source),
-            finding.clauses.iter().map(|clause| one_line(clause)).collect::<Vec<_>>().join(", "),
+            finding
+                .clauses
+                .iter()
+                .map(|clause| one_line(clause))
+                .collect::<Vec<_>>()
+                .join(", "),
         );
         if !finding.packets.is_empty() {
             text += &format!(", packets {}", join(&finding.packets));
@@ -206,7 +212,12 @@ fn expected(out: &mut String, results: &MatrixResults, columns: usize) {
     for cell in &results.cells {
         for (name, side) in [(&cell.client, &cell.client_side), (&cell.server, &cell.server_side)] {
             for met in &side.expected {
-                let text = format!("{}: {}: {}", one_line(name), one_line(&met.clause), one_line(&met.reason));
+                let text = format!(
+                    "{}: {}: {}",
+                    one_line(name),
+                    one_line(&met.clause),
+                    one_line(&met.reason)
+                );
                 match all.iter_mut().find(|(known, _)| *known == text) {
                     Some((_, count)) => *count += 1,
                     None => all.push((text, 1)),
@@ -220,7 +231,10 @@ fn expected(out: &mut String, results: &MatrixResults, columns: usize) {
     *out += "\nExpected failures that were met\n";
     for (text, cells) in all {
         let many = if cells == 1 { "cell" } else { "cells" };
-        for (at, part) in wrap(&format!("{text} ({cells} {many})"), columns.saturating_sub(4)).iter().enumerate() {
+        for (at, part) in wrap(&format!("{text} ({cells} {many})"), columns.saturating_sub(4))
+            .iter()
+            .enumerate()
+        {
             *out += &format!("{}{part}\n", if at == 0 { "  " } else { "    " });
         }
     }

@@ -241,7 +241,10 @@ mod tests {
         assert_eq!(href("cells/a b.pcapng").as_deref(), Some("./cells/a%20b.pcapng"));
         assert_eq!(href("/etc/passwd"), None);
         assert_eq!(href("cells/../../x"), None);
-        assert_eq!(href("javascript:alert(1)").as_deref(), Some("./javascript%3Aalert%281%29"));
+        assert_eq!(
+            href("javascript:alert(1)").as_deref(),
+            Some("./javascript%3Aalert%281%29")
+        );
     }
 
     #[test]

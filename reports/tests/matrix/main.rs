@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fotaproof_reports::matrix::{
-    Cell, CellEvidence, Interop, MatrixResults, MatrixTotals, Measured, Party, Side, Station, Way, html, json, markdown,
-    terminal,
+    Cell, CellEvidence, Interop, MatrixResults, MatrixTotals, Measured, Party, Side, Station, Way, html, json,
+    markdown, terminal,
 };
 use fotaproof_reports::model::{ExpectedFailure, Finding, Verdict};
 use fotaproof_reports::terminal::Options;
@@ -53,7 +53,11 @@ fn cell(way: Way, client: &str, server: &str, verdict: Verdict) -> Cell {
         } else {
             CellEvidence::default()
         },
-        repeat: if ran { format!("fotaproof matrix --clients {client} --servers {server}") } else { String::new() },
+        repeat: if ran {
+            format!("fotaproof matrix --clients {client} --servers {server}")
+        } else {
+            String::new()
+        },
         wall_ms: if ran { 2345.6 } else { 0.0 },
         id,
         ..Cell::default()

@@ -92,6 +92,25 @@ fn differences_of_two_captures() {
 }
 
 #[test]
+fn differences_as_json() {
+    let line = format!("diff --format json {CAPTURES}/pass-own-lost-acks.pcapng");
+    let worse = fotaproof(&format!("{line} {CAPTURES}/fail-own-duplicate-answer.pcapng"));
+    assert_eq!(worse.code, Some(1), "{}", worse.err);
+    let report: serde_json::Value = serde_json::from_str(&worse.out).expect("JSON");
+    assert_eq!(
+        (&report["regressions"], &report["exit_code"]),
+        (&serde_json::json!(2), &serde_json::json!(1))
+    );
+    let device = &report["devices"][0];
+    assert_eq!(device["changes"][0]["what"], "verdict");
+    assert_eq!(device["parting"]["same"], 10);
+    let unreadable = fotaproof(&format!("{line} {CAPTURES}/broken-empty.pcap"));
+    assert_eq!(unreadable.code, Some(3), "{}", unreadable.err);
+    let report: serde_json::Value = serde_json::from_str(&unreadable.out).expect("JSON");
+    assert!(report["unreadable"].is_string(), "{report}");
+}
+
+#[test]
 fn differences_of_two_runs() {
     let folder = scratch();
     let name = |line: &str| {

@@ -65,3 +65,19 @@ fn mistakes_in_a_plan_end_with_three() {
         ended.err
     );
 }
+
+#[test]
+fn a_plan_is_checked_like_any_other_file() {
+    let folder = scratch();
+    let plan = "title: Two sizes\nsize: 4096\nblock: 64\nseeds: 2\n";
+    std::fs::write(folder.path().join("plan.yaml"), plan).expect("a file");
+    let ended = fotaproof_in(folder.path(), "check plan.yaml");
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(0), "plan.yaml: a valid sweep plan\n")
+    );
+    std::fs::write(folder.path().join("plan.yaml"), plan.replace("64", "65")).expect("a file");
+    let ended = fotaproof_in(folder.path(), "check plan.yaml");
+    assert_eq!(ended.code, Some(3), "{}", ended.out);
+    assert!(ended.err.contains("65 is no block size"), "{}", ended.err);
+}

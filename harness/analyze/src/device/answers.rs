@@ -64,7 +64,14 @@ impl Device {
         self.answered(&request, index, message, seen, learnt);
     }
 
-    pub(super) fn answered(&mut self, request: &Recent, index: usize, message: &Message<'_>, seen: &Seen, learnt: &mut Learnt) {
+    pub(super) fn answered(
+        &mut self,
+        request: &Recent,
+        index: usize,
+        message: &Message<'_>,
+        seen: &Seen,
+        learnt: &mut Learnt,
+    ) {
         if !seen.from_device {
             self.registration_answered(request, message, seen, learnt);
         }
@@ -148,9 +155,14 @@ impl Device {
         }
         let path = self.path_of(request);
         let fresh = request.transfer.is_none();
-        let Some(at) = self.body(way, request.uri, message.facts.block2, message.payload.len(), seen, || {
-            path.clone()
-        }) else {
+        let Some(at) = self.body(
+            way,
+            request.uri,
+            message.facts.block2,
+            message.payload.len(),
+            seen,
+            || path.clone(),
+        ) else {
             return;
         };
         let Some(transfer) = self.transfers.get_mut(at) else {
@@ -188,7 +200,13 @@ impl Device {
         self.firmware.name_file(uri, path);
     }
 
-    pub(super) fn registration_answered(&mut self, request: &Recent, message: &Message<'_>, seen: &Seen, learnt: &mut Learnt) {
+    pub(super) fn registration_answered(
+        &mut self,
+        request: &Recent,
+        message: &Message<'_>,
+        seen: &Seen,
+        learnt: &mut Learnt,
+    ) {
         let packet = request.seen.packet;
         match (request.code, request.target) {
             (Code::POST, Target::Register) if message.code == Code::CREATED => {

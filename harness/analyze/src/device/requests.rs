@@ -16,12 +16,18 @@ impl Device {
         } else {
             self.receives_request(message, seen, learnt);
         }
-        let body = message.facts.block1.is_some() || (is_package(message.facts.target) && matches!(message.code, Code::PUT));
+        let body =
+            message.facts.block1.is_some() || (is_package(message.facts.target) && matches!(message.code, Code::PUT));
         if body && matches!(message.code, Code::PUT | Code::POST | Code::FETCH | Code::IPATCH) {
             let way = if seen.from_device { Way::Upload } else { Way::Push };
-            transfer = self.body(way, message.facts.uri, message.facts.block1, message.payload.len(), seen, || {
-                message.path()
-            });
+            transfer = self.body(
+                way,
+                message.facts.uri,
+                message.facts.block1,
+                message.payload.len(),
+                seen,
+                || message.path(),
+            );
             if let Some(transfer) = transfer.and_then(|index| self.transfers.get_mut(index)) {
                 transfer.announce(message.facts.size.map(u64::from));
                 transfer.on_air(u64::from(seen.air));

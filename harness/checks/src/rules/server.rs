@@ -267,10 +267,8 @@ impl Server {
         match sampled.state {
             Some(state) => self.learn(message.peer, Told::State(state, message.here)),
             // what cannot be read may be the State; a single other resource cannot
-            None if base.resource.is_none() || base.resource == Some(3) => {
-                if base.resource == Some(3) || sampled == Default::default() {
-                    self.learn(message.peer, Told::Unsure);
-                }
+            None if base.resource == Some(3) || (base.resource.is_none() && sampled.result.is_none()) => {
+                self.learn(message.peer, Told::Unsure);
             }
             None => {}
         }
@@ -390,7 +388,7 @@ impl Server {
         if push.last != asked {
             return;
         }
-        if message.code == Code::CONTINUE && !message.odd && !message.facts.block1.is_some_and(|block| !block.more) {
+        if message.code == Code::CONTINUE && !message.odd && message.facts.block1.is_none_or(|block| block.more) {
             push.acknowledged = Some(end_of(&request, asked));
         } else {
             // refused, done, or collected otherwise: what follows may be anything

@@ -79,7 +79,10 @@ pub(super) enum Output {
         to: SocketAddr,
         bytes: Bytes,
     },
-    ToServer { from: SocketAddr, bytes: Bytes },
+    ToServer {
+        from: SocketAddr,
+        bytes: Bytes,
+    },
     /// Ask this of the server's adapter.
     Ask(Box<Request>),
     /// Do this to the client.
@@ -258,7 +261,9 @@ impl CellSession {
         let others = [
             self.watch.poll_deadline(),
             self.leader.poll_deadline(),
-            self.repository.as_ref().and_then(|(_, repository)| repository.poll_deadline()),
+            self.repository
+                .as_ref()
+                .and_then(|(_, repository)| repository.poll_deadline()),
         ];
         others.into_iter().flatten().chain([own]).min()
     }
@@ -292,7 +297,10 @@ impl CellSession {
         self.watch.emit(now, EventKind::Iut(event));
         match report {
             IutReport::StartFailed { reason } => {
-                self.end(End::Trouble(format!("{} cannot be started: {reason}", self.config.client)));
+                self.end(End::Trouble(format!(
+                    "{} cannot be started: {reason}",
+                    self.config.client
+                )));
             }
             IutReport::Exited { status } | IutReport::Stopped { status } => self.end(End::ClientEnded(status)),
             _ => {}

@@ -4,38 +4,29 @@
 //! on the far side of the link; what is embedded needs neither. The machine sees one address for each end: that which the
 //! client was told.
 
-use core::task::{Context, Poll};
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fotaproof_adapter::{Answer, Listen, Message, Operation, Reply, Request};
 use fotaproof_lwm2m::UpdateServer;
 use fotaproof_trace::Event;
-use tokio::io::ReadBuf;
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::cell::{CellConfig, CellSession, Ended, Input, Output};
 use super::drive_virtual::{FIRST_REQUEST, Talk, embedded_device, embedded_server};
+use super::ports::{Heard, Ports};
 use crate::embedded::{EmbeddedIut, EmbeddedOutput};
+use crate::real::Interrupt;
 use crate::real::adapter::{Adapter, AdapterError, Attached, FromAdapter, time_for};
 use crate::real::client::{ClientProcess, Instance};
-use crate::real::Interrupt;
 use crate::session::IutReport;
 
 /// How long an adapter may take to end an instance.
 const STOP: Duration = Duration::from_secs(20);
 /// How long an adapter may take to start an instance or to offer a file.
 const START: Duration = Duration::from_secs(60);
-/// Ports toward the server at most; a client that takes ever new ones gets no more.
-const MOST_PORTS: usize = 64;
-/// The largest UDP payload, and more.
-const ROOM: usize = 65_536;
-
 /// The client of a cell.
 pub(super) enum Client<'a> {
     /// The embedded device.
@@ -94,7 +85,11 @@ pub(super) async fn run(
     } = cell;
     let mut ports = Ports::default();
     let real_client = matches!(client, Client::Process(_));
-    let front = if real_client { Some(ports.open_front("the server").await?) } else { None };
+    let front = if real_client {
+        Some(ports.open_front("the server").await?)
+    } else {
+        None
+    };
     let instance = config.errand.instance.clone();
     let server = match server {
         Server::Embedded => {
@@ -132,7 +127,9 @@ pub(super) async fn run(
     aside.ports.extend(config.repository.as_ref().map(|(at, _)| at.port()));
     let made = match client {
         Client::Embedded(base) => Ok(ClientEnd::Embedded(Box::new(embedded_device(base, &config, server.at)))),
-        Client::Process(instance) => ClientProcess::new(instance, server.at).map(|process| ClientEnd::Process(Box::new(process))),
+        Client::Process(instance) => {
+            ClientProcess::new(instance, server.at).map(|process| ClientEnd::Process(Box::new(process)))
+        }
     };
     let client = match made {
         Ok(client) => client,
@@ -155,9 +152,10 @@ pub(super) async fn run(
     };
     let ended = drive.run(sink, interrupt, talk).await;
     if drive.unsent > 0 {
-        aside
-            .notes
-            .push(format!("{} datagrams could not be sent: too large, or no way there", drive.unsent));
+        aside.notes.push(format!(
+            "{} datagrams could not be sent: too large, or no way there",
+            drive.unsent
+        ));
     }
     if let ClientEnd::Process(process) = &mut drive.client {
         aside.notes.extend(process.shut_down(false).await);
@@ -186,7 +184,12 @@ async fn start(adapter: &Adapter, instance: &str, folder: &str, talk: &mut Talk)
 }
 
 /// Asks and waits; what is said is kept.
-async fn asked(adapter: &Adapter, operation: Operation, within: Duration, talk: &mut Talk) -> Result<Answer, AdapterError> {
+async fn asked(
+    adapter: &Adapter,
+    operation: Operation,
+    within: Duration,
+    talk: &mut Talk,
+) -> Result<Answer, AdapterError> {
     talk.asked(&Request {
         id: 0,
         operation: operation.clone(),
@@ -228,8 +231,9 @@ async fn offer(
                 .await
                 .map_err(|error| error.to_string())?;
             let uri = answer.uri.unwrap_or_default();
-            let seen = through(&uri, server.at)
-                .ok_or_else(|| format!("the adapter broke its protocol: {uri:?} in the reply to `serve-file` is no coap URI"))?;
+            let seen = through(&uri, server.at).ok_or_else(|| {
+                format!("the adapter broke its protocol: {uri:?} in the reply to `serve-file` is no coap URI")
+            })?;
             config.errand.spec.uris.insert("coap".to_owned(), seen);
             return Ok("server");
         }
@@ -285,7 +289,9 @@ impl RealServer {
                 instance: instance.to_owned(),
             };
             if let Err(error) = asked(&adapter, operation, STOP, talk).await {
-                aside.notes.push(format!("the server's instance was not stopped: {error}"));
+                aside
+                    .notes
+                    .push(format!("the server's instance was not stopped: {error}"));
             }
         }
     }
@@ -339,7 +345,10 @@ impl Drive {
             ServerEnd::Embedded(server) => server.poll_deadline(),
             ServerEnd::Adapter(_) => None,
         };
-        let deadline = [self.cell.poll_deadline(), embedded, server].into_iter().flatten().min();
+        let deadline = [self.cell.poll_deadline(), embedded, server]
+            .into_iter()
+            .flatten()
+            .min();
         // a microsecond later, so that rounding never wakes us before the time
         let timer = deadline
             .and_then(|at| self.begun.checked_add(at))
@@ -514,111 +523,6 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-/// A datagram as a port of ours received it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
-    FromClient {
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Bytes,
-    },
-    FromServer {
-        /// The client's address beyond the link.
-        to: SocketAddr,
-        bytes: Bytes,
-    },
-}
-
-/// The ports of a cell. Dropping them frees them.
-#[derive(Debug, Default)]
-struct Ports {
-    /// What a real client sends to.
-    fronts: Vec<(SocketAddr, UdpSocket)>,
-    /// What a real server hears from, by the client's address beyond the link.
-    backs: BTreeMap<SocketAddr, UdpSocket>,
-    /// The server's port.
-    server: Option<SocketAddr>,
-    /// Where the next look begins.
-    turn: usize,
-    room: Vec<u8>,
-}
-
-impl Ports {
-    async fn open_front(&mut self, what: &str) -> Result<SocketAddr, String> {
-        let error = |error: io::Error| format!("no port can be opened for {what}: {error}");
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let socket = UdpSocket::bind(any).await.map_err(error)?;
-        let at = socket.local_addr().map_err(error)?;
-        self.fronts.push((at, socket));
-        Ok(at)
-    }
-
-    async fn send_to_client(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let front = self.fronts.iter().find(|(at, _)| *at == from);
-        let (_, socket) = front.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        twice(async || socket.send_to(bytes, to).await).await
-    }
-
-    async fn send_to_server(&mut self, from: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        if !self.backs.contains_key(&from) {
-            let server = self
-                .server
-                .filter(|_| self.backs.len() < MOST_PORTS)
-                .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-            let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
-            socket.connect(server).await?;
-            self.backs.insert(from, socket);
-        }
-        match self.backs.get(&from) {
-            Some(socket) => twice(async || socket.send(bytes).await).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The next datagram, of whichever port; never, when there is no port. Dropping the future loses nothing.
-    async fn receive(&mut self) -> Heard {
-        core::future::poll_fn(|cx| self.poll_receive(cx)).await
-    }
-
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
-        self.room.resize(ROOM, 0);
-        let fronts = self.fronts.iter().map(|(at, socket)| (true, *at, socket));
-        let backs = self.backs.iter().map(|(outer, socket)| (false, *outer, socket));
-        let all: Vec<(bool, SocketAddr, &UdpSocket)> = fronts.chain(backs).collect();
-        for step in 0..all.len() {
-            let index = (self.turn + step) % all.len();
-            let (is_front, to, socket) = all[index];
-            loop {
-                let mut buffer = ReadBuf::new(&mut self.room);
-                match socket.poll_recv_from(cx, &mut buffer) {
-                    Poll::Ready(Ok(from)) => {
-                        let bytes = Bytes::copy_from_slice(buffer.filled());
-                        self.turn = index;
-                        return Poll::Ready(if is_front {
-                            Heard::FromClient { from, to, bytes }
-                        } else {
-                            Heard::FromServer { to, bytes }
-                        });
-                    }
-                    // an ICMP error of an earlier datagram: the port is closed, which is its owner's affair
-                    Poll::Ready(Err(_)) => {}
-                    Poll::Pending => break,
-                }
-            }
-        }
-        Poll::Pending
-    }
-}
-
-/// Sends; the error of an earlier datagram, told now, does not count.
-async fn twice(send: impl AsyncFn() -> io::Result<usize>) -> io::Result<()> {
-    match send().await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => send().await.map(drop),
-        sent => sent.map(drop),
-    }
-}
-
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -627,46 +531,12 @@ mod tests {
     fn a_uri_of_the_server_leads_through_the_link() {
         let at: SocketAddr = ([127, 0, 0, 1], 4000).into();
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(through("coap://127.0.0.1:5683/fw/a?b", at), some("coap://127.0.0.1:4000/fw/a?b"));
+        assert_eq!(
+            through("coap://127.0.0.1:5683/fw/a?b", at),
+            some("coap://127.0.0.1:4000/fw/a?b")
+        );
         assert_eq!(through("coap://[::1]", at), some("coap://127.0.0.1:4000/"));
         assert_eq!(through("http://127.0.0.1/fw", at), None);
         assert_eq!(through("", at), None);
-    }
-
-    #[tokio::test]
-    async fn both_ends_have_ports_that_tell_who_is_meant() {
-        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let mut ports = Ports {
-            server: Some(server.local_addr().unwrap()),
-            ..Ports::default()
-        };
-        let front = ports.open_front("the server").await.unwrap();
-        client.send_to(b"up", front).await.unwrap();
-        let from = client.local_addr().unwrap();
-        assert_eq!(
-            ports.receive().await,
-            Heard::FromClient {
-                from,
-                to: front,
-                bytes: Bytes::from_static(b"up")
-            }
-        );
-        let outer: SocketAddr = ([192, 0, 2, 9], 7).into();
-        ports.send_to_server(outer, b"on").await.unwrap();
-        let mut room = [0; 16];
-        let (length, back) = server.recv_from(&mut room).await.unwrap();
-        assert_eq!(&room[..length], b"on");
-        server.send_to(b"down", back).await.unwrap();
-        assert_eq!(
-            ports.receive().await,
-            Heard::FromServer {
-                to: outer,
-                bytes: Bytes::from_static(b"down")
-            }
-        );
-        ports.send_to_client(front, from, b"end").await.unwrap();
-        let (length, by) = client.recv_from(&mut room).await.unwrap();
-        assert_eq!((&room[..length], by), (&b"end"[..], front));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fotaproof_adapter::{Listen, Message, Operation, Request};
-use fotaproof_lwm2m::{UpdateServer, UpdateServerConfig};
 use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_lwm2m::{UpdateServer, UpdateServerConfig};
 use fotaproof_trace::Event;
 
 use super::cell::{CellConfig, CellSession, Ended, Input, Output};

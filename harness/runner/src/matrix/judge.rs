@@ -56,7 +56,10 @@ pub(super) fn station(device: Option<&DeviceReport>, heard: bool, version: &str)
         of_image().next().is_some() || firmware.samples.iter().any(|sample| sample.state == Some(1)),
         Station::Offered,
     );
-    reach(of_image().any(|transfer| moved(&transfer.outcome)), Station::Transferred);
+    reach(
+        of_image().any(|transfer| moved(&transfer.outcome)),
+        Station::Transferred,
+    );
     reach(
         firmware.samples.iter().any(|sample| sample.state == Some(2)),
         Station::Downloaded,
@@ -404,7 +407,11 @@ mod tests {
         let mut device = updated();
         assert_eq!(station(Some(&device), true, "2.0.0"), Station::Updated);
         device.firmware.samples.pop();
-        assert_eq!(station(Some(&device), true, "2.0.0"), Station::Updated, "the version says so too");
+        assert_eq!(
+            station(Some(&device), true, "2.0.0"),
+            Station::Updated,
+            "the version says so too"
+        );
         device.firmware.version_after = Some("1.0.0".to_owned());
         assert_eq!(station(Some(&device), true, "2.0.0"), Station::Rebooted);
         device.firmware.reboots.clear();
@@ -428,7 +435,10 @@ mod tests {
         device.firmware.executes.clear();
         let cell = judged(&over, Some(&device), "");
         assert_eq!(cell.verdict, model::Verdict::Fail);
-        assert!(cell.reason.starts_with("b reports success, and nothing on the link shows it"));
+        assert!(
+            cell.reason
+                .starts_with("b reports success, and nothing on the link shows it")
+        );
     }
 
     #[test]
@@ -440,7 +450,10 @@ mod tests {
             ..ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting)
         };
         let cell = judged(&silent, None, "");
-        assert_eq!((cell.verdict, cell.client_side.verdict), (model::Verdict::Inconclusive, model::Verdict::NotRun));
+        assert_eq!(
+            (cell.verdict, cell.client_side.verdict),
+            (model::Verdict::Inconclusive, model::Verdict::NotRun)
+        );
         assert_eq!(cell.reason, "a was not heard, and no further within 60 s");
         let unlucky = Ended {
             chance: Some("the link lost message 7".to_owned()),
@@ -457,14 +470,20 @@ mod tests {
         let mut over = ended(End::Over, UpdateStatus::Succeeded);
         over.findings[0].push(finding());
         let cell = judged(&over, Some(&device), "");
-        assert_eq!((cell.verdict, cell.client_side.verdict), (model::Verdict::Fail, model::Verdict::Fail));
+        assert_eq!(
+            (cell.verdict, cell.client_side.verdict),
+            (model::Verdict::Fail, model::Verdict::Fail)
+        );
         assert_eq!(cell.client_side.findings[0].packets, [3]);
         let cell = judged(
             &over,
             Some(&device),
             "- case: \"*\"\n  clause: token-echo\n  reason: it never does\n",
         );
-        assert_eq!((cell.verdict, cell.client_side.expected.len()), (model::Verdict::Pass, 1));
+        assert_eq!(
+            (cell.verdict, cell.client_side.expected.len()),
+            (model::Verdict::Pass, 1)
+        );
         assert!(!cell.expected && cell.client_side.findings.is_empty());
         let cell = judged(
             &over,
@@ -483,7 +502,10 @@ mod tests {
         assert_eq!(cell.reason, "it has no Block1");
         let mut worse = failed;
         worse.findings[0].push(finding());
-        assert!(!judged(&worse, Some(&updated()), entry).expected, "a finding beside it counts");
+        assert!(
+            !judged(&worse, Some(&updated()), entry).expected,
+            "a finding beside it counts"
+        );
     }
 
     #[test]
@@ -492,7 +514,10 @@ mod tests {
         let measured = measured(Some(&updated()), &over, 1000).unwrap();
         assert!((measured.transfer_s - 2.0).abs() < 1e-9 && (measured.goodput - 500.0).abs() < 1e-9);
         assert!((measured.update_s - 9.0).abs() < 1e-9 && (measured.air_per_byte - 2.5).abs() < 1e-9);
-        assert_eq!((measured.blocks, measured.block_sizes, measured.retransmissions), (2, vec![512], 2));
+        assert_eq!(
+            (measured.blocks, measured.block_sizes, measured.retransmissions),
+            (2, vec![512], 2)
+        );
         assert!(super::measured(Some(&DeviceReport::default()), &over, 1000).is_none());
     }
 }

@@ -6,7 +6,9 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use fotaproof_adapter::{Answer, Conditions, ErrorKind, Event, Message, Operation, Package, Progress, Reply, Request, UpdateStatus};
+use fotaproof_adapter::{
+    Answer, Conditions, ErrorKind, Event, Message, Operation, Package, Progress, Reply, Request, UpdateStatus,
+};
 use fotaproof_lwm2m::campaign::{
     Campaign, CampaignSpec, Happening, Method, Task, TaskId, TaskOutcome, happening_of_registration, operation_of,
     outcome_of, value_from_adapter,
@@ -167,7 +169,9 @@ impl Leader {
     }
 
     fn reply(&mut self, now: Duration, reply: Reply) {
-        let Some(pending) = self.pending.remove(&reply.id) else { return };
+        let Some(pending) = self.pending.remove(&reply.id) else {
+            return;
+        };
         if let Some(error) = &reply.error
             && matches!(
                 error.kind,
@@ -401,9 +405,9 @@ fn in_words(task: &Task) -> String {
 
 fn outcome_in_words(outcome: &TaskOutcome) -> String {
     match outcome {
-        TaskOutcome::Code { code, values } => values
-            .iter()
-            .fold(code.to_string(), |text, (path, value)| format!("{text} {path}={value:?}")),
+        TaskOutcome::Code { code, values } => values.iter().fold(code.to_string(), |text, (path, value)| {
+            format!("{text} {path}={value:?}")
+        }),
         TaskOutcome::Timeout => "nothing came back".to_owned(),
         TaskOutcome::Reset => "reset".to_owned(),
         TaskOutcome::Superseded => "overtaken by a new registration".to_owned(),
@@ -497,9 +501,15 @@ mod tests {
                 },
             })
         };
-        leader.handle(Duration::from_secs(10), status(UpdateStatus::Failed, "another".to_owned()));
+        leader.handle(
+            Duration::from_secs(10),
+            status(UpdateStatus::Failed, "another".to_owned()),
+        );
         assert!(!leader.is_over());
-        leader.handle(Duration::from_secs(10), status(UpdateStatus::Succeeded, UPDATE.to_owned()));
+        leader.handle(
+            Duration::from_secs(10),
+            status(UpdateStatus::Succeeded, UPDATE.to_owned()),
+        );
         assert!(leader.is_over());
     }
 

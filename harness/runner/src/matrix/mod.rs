@@ -7,6 +7,7 @@
 //! | `leader` | the update: by the server's own engine, or by the harness's campaign over the operations of a library |
 //! | `cell` | these as one machine without clock and sockets |
 //! | `drive_virtual`, `drive_real` | time: jumping for the embedded peers, real for processes and adapters |
+//! | `ports` | the sockets of a cell in real time |
 //! | `judge` | from the end of a cell and its capture to its result |
 //!
 //! A cell fails when the update does not end well or when a side breaks a must that is not among its expected failures. What an
@@ -19,6 +20,7 @@ mod judge;
 mod leader;
 mod one;
 mod plan;
+mod ports;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -315,7 +317,8 @@ fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: 
         Err(error) => return unfit(format!("cannot run in real time: {error}")),
     };
     let bound = [bound, hello.instances].into_iter().flatten().min();
-    let unfit = (hello.role != Role::Server.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
+    let unfit =
+        (hello.role != Role::Server.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
     let version = Some(hello.version).filter(|version| !version.is_empty()).or(found);
     Ready {
         version,
@@ -337,7 +340,10 @@ fn farewell(party: &Party, ready: &Ready) -> Option<String> {
         return None;
     }
     let left = ended.left.map_or_else(String::new, |left| format!(", and left {left}"));
-    Some(format!("the adapter of {} did not end in order: {}{left}", party.name, ended.status))
+    Some(format!(
+        "the adapter of {} did not end in order: {}{left}",
+        party.name, ended.status
+    ))
 }
 
 /// The working folder of the run.

@@ -192,7 +192,10 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
         Ok(package) => package,
         Err(MakeError::NotSupplied(kind)) => {
             result.verdict = Verdict::Inconclusive;
-            result.reason = format!("the manifest of {} supplies no package of kind `{kind}`", cell.client.name);
+            result.reason = format!(
+                "the manifest of {} supplies no package of kind `{kind}`",
+                cell.client.name
+            );
             return Ok(result);
         }
         Err(why) => return Ok(error(result, why.to_string())),
@@ -408,8 +411,12 @@ mod tests {
             ..party
         };
         let plan = Plan {
-            clients: ["a", "a.b", "a b", "../a"].map(|name| named(Party::embedded_client(), name)).to_vec(),
-            servers: ["b.c", "c", "c/d"].map(|name| named(Party::embedded_server(), name)).to_vec(),
+            clients: ["a", "a.b", "a b", "../a"]
+                .map(|name| named(Party::embedded_client(), name))
+                .to_vec(),
+            servers: ["b.c", "c", "c/d"]
+                .map(|name| named(Party::embedded_server(), name))
+                .to_vec(),
             networks: vec![crate::prepare::RunNetwork::default()],
             ways: vec![Way::Push],
             seed: 1,

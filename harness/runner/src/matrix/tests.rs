@@ -60,7 +60,10 @@ fn the_embedded_peers_update_each_way_and_leave_their_evidence() {
     assert_eq!(cells.len(), 4);
     for cell in &cells {
         assert_eq!(cell.verdict, Verdict::Pass, "{}: {}", cell.id, cell.reason);
-        assert_eq!((cell.interop.ended_well, cell.interop.station), (true, Station::Updated));
+        assert_eq!(
+            (cell.interop.ended_well, cell.interop.station),
+            (true, Station::Updated)
+        );
         let measured = cell.measured.as_ref().unwrap();
         assert_eq!((measured.image, measured.lost), (8192, 0), "{}", cell.id);
         assert!(measured.blocks >= 8 && measured.air_per_byte > 1.0 && measured.goodput > 0.0);
@@ -90,7 +93,10 @@ fn the_same_seed_leaves_the_same_bytes() {
     let cells = run_in(one.path(), &plan);
     run_in(other.path(), &plan);
     assert_eq!(files(one.path()), files(other.path()));
-    let again: u64 = cells.iter().map(|cell| cell.measured.as_ref().unwrap().retransmissions).sum();
+    let again: u64 = cells
+        .iter()
+        .map(|cell| cell.measured.as_ref().unwrap().retransmissions)
+        .sum();
     assert!(again > 0, "something was lost and sent again");
 }
 
@@ -108,7 +114,11 @@ fn a_device_that_misbehaves_is_the_one_that_is_blamed() {
     let cells = run_in(folder.path(), &plan);
     let sides = [&cells[0].client_side, &cells[0].server_side];
     assert_eq!(cells[0].verdict, Verdict::Fail, "{}", cells[0].reason);
-    assert_eq!(sides.map(|side| side.verdict), [Verdict::Fail, Verdict::Pass], "{sides:?}");
+    assert_eq!(
+        sides.map(|side| side.verdict),
+        [Verdict::Fail, Verdict::Pass],
+        "{sides:?}"
+    );
     let first = &sides[0].findings[0];
     assert_eq!((first.source.as_str(), first.packets.is_empty()), ("token-echo", false));
 }

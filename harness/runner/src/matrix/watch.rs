@@ -132,8 +132,8 @@ impl Watch {
         self.turn(now);
         let peer = if toward == Toward::Peer { dst } else { src };
         let facts = self.conversations.facts(peer, toward, &payload);
-        let has_id_of_its_own = MessageView::parse(&payload)
-            .is_ok_and(|view| matches!(view.kind(), Type::Con | Type::Non));
+        let has_id_of_its_own =
+            MessageView::parse(&payload).is_ok_and(|view| matches!(view.kind(), Type::Con | Type::Non));
         if has_id_of_its_own {
             if self.sent.len() >= REMEMBERED {
                 self.sent.clear();
@@ -276,7 +276,10 @@ impl Watch {
             path.is_some_and(|path| path.trim_end_matches('/').ends_with("/rd"))
         };
         if code.is_error() && of_register() {
-            let said = String::from_utf8_lossy(view.payload()).chars().take(80).collect::<String>();
+            let said = String::from_utf8_lossy(view.payload())
+                .chars()
+                .take(80)
+                .collect::<String>();
             self.refused = Some(if said.is_empty() {
                 code.to_string()
             } else {
@@ -384,7 +387,10 @@ impl Watch {
                 } else {
                     "server"
                 };
-                self.note(at, format!("the link told the {end} that the packet is above its MTU of {mtu}"));
+                self.note(
+                    at,
+                    format!("the link told the {end} that the packet is above its MTU of {mtu}"),
+                );
             }
         }
     }
@@ -437,7 +443,12 @@ mod tests {
     }
 
     fn watch() -> Watch {
-        Watch::new(net::LinkSpec::default(), 1, CheckConfig::default(), CheckConfig::default())
+        Watch::new(
+            net::LinkSpec::default(),
+            1,
+            CheckConfig::default(),
+            CheckConfig::default(),
+        )
     }
 
     fn bytes(bytes: &'static [u8]) -> Bytes {
@@ -497,7 +508,11 @@ mod tests {
         watch.client_sent(Duration::from_secs(10), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
         watch.client_sent(Duration::from_secs(11), client, server, bytes(&[0x61, 69, 0, 7, 0xaa]));
         let counted = watch.counted();
-        assert_eq!((counted.datagrams, counted.again), (5, 2), "an Acknowledgement has no id of its own");
+        assert_eq!(
+            (counted.datagrams, counted.again),
+            (5, 2),
+            "an Acknowledgement has no id of its own"
+        );
         assert_eq!(counted.bytes, 3 * 35 + 2 * 33);
     }
 }

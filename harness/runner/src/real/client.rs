@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use fotaproof_cases::manifest::Manifest;
 
+use super::RealCase;
 use super::clock::scaling;
 use super::driver::new_mark;
 use super::iut::ProcessIut;
 use super::launch::{launch, placeholders};
-use super::RealCase;
 use crate::session::{IutCommand, IutReport};
 
 /// How one instance of an IUT is run: the part of a [`RealCase`] that has nothing to do with its case.

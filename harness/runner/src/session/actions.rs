@@ -573,6 +573,7 @@ fn has_action(step: &Step) -> bool {
         expect: None,
         when: None,
         label: None,
+        remember: None,
         ..step.clone()
     };
     expect_only != Step::default()

@@ -138,6 +138,7 @@ pub struct SessionConfig {
 
 /// What a driver tells a session.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one call, and a message of an adapter is rare beside datagrams")]
 pub enum Input {
     /// The IUT sent a datagram.
     Datagram {
@@ -160,6 +161,7 @@ pub enum Input {
 
 /// What comes of an adapter.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages")]
 pub enum AdapterInput {
     /// It says something. A driver whose adapter serves several cases gives each case the replies to its own requests and the events of
     /// its own instance.

@@ -145,15 +145,18 @@ fn apart(frame: &Frame<'_>, all: &[&Seen], want: &Spacing, what: &str) -> Option
             }
         }
         Some(select) => {
-            let starts = frame.others(select);
+            let starts: Vec<(usize, &Seen)> = frame
+                .log
+                .matching_numbered(frame.since, select, frame.parties)
+                .collect();
             if starts.is_empty() {
                 return Some((format!("{what} after {}", words(select)), "none of the latter".to_owned()));
             }
-            for (i, start) in starts.iter().enumerate() {
-                let end = starts.get(i + 1).map(|next| next.at);
-                let next = all
-                    .iter()
-                    .find(|seen| seen.at >= start.at && seen.datagram != start.datagram);
+            // both are in the order of the log, where messages of one instant have their order too
+            let places: Vec<usize> = all.iter().map(|seen| frame.log.place_of(seen)).collect();
+            for (i, (place, start)) in starts.iter().enumerate() {
+                let end = starts.get(i + 1).map(|(_, next)| next.at);
+                let next = all.get(places.partition_point(|other| other <= place));
                 match next {
                     Some(next) if end.is_none_or(|end| next.at <= end) => {
                         intervals.push((next.at.saturating_sub(start.at), Some(*next)));

@@ -414,10 +414,7 @@ pub(crate) fn judge(
                 .and_then(|view| view.etag().map(<[u8]>::to_vec))
         };
         let first = all.first().and_then(|seen| etag_of(seen));
-        if let Some(odd) = all
-            .iter()
-            .find(|seen| first.is_none() || etag_of(seen) != first)
-        {
+        if let Some(odd) = all.iter().find(|seen| first.is_none() || etag_of(seen) != first) {
             return broken(format!("{what}: all with one ETag"), told(odd), false);
         }
     }

@@ -4,8 +4,8 @@ use fotaproof_cases::ast::{At, Many, Oversize, Probability, Size};
 use fotaproof_cases::de::from_node_thorough;
 use fotaproof_cases::node::parse;
 use fotaproof_cases::problem::{Mistake, Problem, Sources};
-use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 
 /// Who moves the image.

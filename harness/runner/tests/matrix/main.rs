@@ -89,11 +89,14 @@ fn whole(path: &Path) {
     let events: Vec<Event> = reader.map(Result::unwrap).collect();
     assert!(matches!(events.first().unwrap().kind, EventKind::CaseStarted { .. }));
     assert!(matches!(events.last().unwrap().kind, EventKind::CaseEnded { .. }));
-    assert!(events.windows(2).all(|pair| pair[0].no < pair[1].no && pair[0].at <= pair[1].at));
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0].no < pair[1].no && pair[0].at <= pair[1].at)
+    );
 }
 
-const HELLO: &str =
-    r#"{"event":"hello","protocol":"1.0","name":"x","version":"1","role":"server","capabilities":["start","stop","quit","read","write","execute","observe","write-blocks"]}"#;
+const HELLO: &str = r#"{"event":"hello","protocol":"1.0","name":"x","version":"1","role":"server","capabilities":["start","stop","quit","read","write","execute","observe","write-blocks"]}"#;
 
 #[test]
 fn a_client_process_and_the_embedded_server_update_each_way_over_the_link() {
@@ -141,9 +144,14 @@ fn what_an_adapter_does_wrong_is_an_error_and_nobodys_verdict() {
         ("exit 3", "exit code 3"),
         ("echo garbage; sleep 1", "garbage"),
         (&format!("echo '{HELLO}'; read line; exit 4"), "exit code 4"),
-        (&format!("echo '{HELLO}'; read line; echo nonsense; sleep 1"), "nonsense"),
         (
-            &format!("echo '{HELLO}'; read line; echo '{{\"id\":1,\"error\":{{\"kind\":\"failed\",\"message\":\"no port\"}}}}'; read line; exit 0"),
+            &format!("echo '{HELLO}'; read line; echo nonsense; sleep 1"),
+            "nonsense",
+        ),
+        (
+            &format!(
+                "echo '{HELLO}'; read line; echo '{{\"id\":1,\"error\":{{\"kind\":\"failed\",\"message\":\"no port\"}}}}'; read line; exit 0"
+            ),
             "no port",
         ),
     ];

@@ -2,6 +2,7 @@
 
 mod broken;
 mod language;
+mod library_level;
 
 use core::time::Duration;
 use std::sync::Arc;

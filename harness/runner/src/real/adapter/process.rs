@@ -163,7 +163,8 @@ impl AdapterChild {
     pub(super) async fn happening(&mut self) -> Happening {
         loop {
             let ended = self.status.is_some();
-            if ended && (self.stdout.is_none() || self.last_words.is_some_and(|until| Instant::now() >= until)) {
+            let all_said = self.stdout.is_none() && self.stderr.is_closed() && self.stderr.is_empty();
+            if ended && (all_said || self.last_words.is_some_and(|until| Instant::now() >= until)) {
                 let (status, success) = self.status.clone().unwrap_or_default();
                 self.drain_tail();
                 return Happening::Ended { status, success };

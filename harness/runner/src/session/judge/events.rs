@@ -113,7 +113,11 @@ impl Session {
             });
         let told = || match &want.value {
             None if !want.values.is_empty() => {
-                let all: Vec<String> = want.values.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+                let all: Vec<String> = want
+                    .values
+                    .iter()
+                    .map(|(path, value)| format!("{path} = {value}"))
+                    .collect();
                 format!("a notification of {path} with {}", all.join(", "))
             }
             Some(value) => format!("a notification of {path} with {value}"),
@@ -164,9 +168,9 @@ impl Session {
     fn notified_values(&self, nth: usize, wanted: &std::collections::BTreeMap<String, ValueMatch>) -> bool {
         wanted.iter().all(|(path, want)| {
             self.facts.notified.get(nth).is_some_and(|values| {
-                values
-                    .iter()
-                    .any(|(at, value)| at.to_string() == *path && want.matches(&super::super::answer::value_text(value)))
+                values.iter().any(|(at, value)| {
+                    at.to_string() == *path && want.matches(&super::super::answer::value_text(value))
+                })
             })
         })
     }

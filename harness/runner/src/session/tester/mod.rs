@@ -138,7 +138,7 @@ impl Session {
             self.facts.deregistrations.push(self.now);
             self.emit(EventKind::Deregistered {
                 endpoint: registration.endpoint.clone(),
-                location: registration.location.clone(),
+                location: registration.location,
                 from: address,
             });
         }

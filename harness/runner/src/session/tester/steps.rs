@@ -148,12 +148,12 @@ impl Session {
     fn begin_server_op(&mut self, op: &ServerOp) -> Result<Act, Unable> {
         let instance = self.instance();
         let name = Self::device_name(op.device.as_ref());
-        let endpoint = self
-            .world
-            .devices
-            .get(&name)
-            .map(|device| device.config().endpoint.clone())
-            .ok_or_else(|| format!("there is no device `{name}`"))?;
+        let endpoint = match self.world.devices.get(&name) {
+            Some(device) => device.config().endpoint.clone(),
+            // a file is offered to no device
+            None if op.serve.is_some() => String::new(),
+            None => return Err(format!("there is no device `{name}`")),
+        };
         let mut about = None;
         let mut observes = None;
         let operation = if let Some(path) = &op.read {
