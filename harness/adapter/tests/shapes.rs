@@ -345,7 +345,7 @@ fn lines_that_are_no_messages_say_why() {
         r#"{"event":"registered","instance":"a"}"#,
         r#"{"event":7}"#,
         r#"{"event":"hello","protocol":"1.0"}"#,
-        "\u{0}\u{1}",
+        "\u{1b}[31mred",
     ];
     let told: String = lines
         .iter()

@@ -57,7 +57,12 @@ pub(crate) fn step_mistakes(step: &At<Step>) -> Vec<Mistake> {
             all.push(say("burst", burst.pos, "a burst of none a second comes to no end", ""));
         }
         if let Some(every) = burst.alive_every.as_ref().filter(|every| every.value == 0) {
-            all.push(say("burst", every.pos, "`alive-every` counts datagrams: at least one", ""));
+            all.push(say(
+                "burst",
+                every.pos,
+                "`alive-every` counts datagrams: at least one",
+                "",
+            ));
         }
     }
     if let Some(write) = &step.write_composite
@@ -123,7 +128,12 @@ pub(crate) fn expect_mistakes(expect: &At<Expect>, action: &str) -> Vec<Mistake>
     if let Some(figures) = &expect.figures {
         for name in figures.value.keys().filter(|name| !FIGURES.contains(&name.as_str())) {
             let help = suggest(name, FIGURES).unwrap_or_default();
-            all.push(say("figure", figures.pos, format!("nothing is measured as `{name}`"), &help));
+            all.push(say(
+                "figure",
+                figures.pos,
+                format!("nothing is measured as `{name}`"),
+                &help,
+            ));
         }
     }
     for compare in expect.compare.iter().flat_map(|all| all.value.iter()) {
@@ -181,7 +191,12 @@ pub(crate) fn remembered_mistakes(case: &Case) -> Vec<Mistake> {
     let mut all = Vec::new();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for (_, step) in case.all_steps() {
-        known.extend(step.remember.iter().flat_map(|all| all.iter()).map(|one| one.name.value.as_str()));
+        known.extend(
+            step.remember
+                .iter()
+                .flat_map(|all| all.iter())
+                .map(|one| one.name.value.as_str()),
+        );
         let Some(expect) = &step.expect else { continue };
         walk_expects(expect, &mut |expect| {
             for compare in expect.compare.iter().flat_map(|all| all.value.iter()) {

@@ -1,7 +1,7 @@
 //! Steps in words: what a step does, for reports, logs and `explain`.
 
 use crate::ast::{
-    At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, NetworkChange, Payload,
+    At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, MessagePart, NetworkChange, Payload,
     Pos, Push, RepositoryChange, Request, Reset, Span, Step,
 };
 use crate::devices;
@@ -277,7 +277,27 @@ pub fn actions(step: &Step) -> Vec<Action> {
         let text = devices::operations(op).join(", ");
         add("server-op", op.pos, Aside, true, text);
     }
+    if let Some(action) = all.first_mut() {
+        action.text.push_str(&remember_text(step));
+    }
     all
+}
+
+/// What a step remembers, in words.
+fn remember_text(step: &Step) -> String {
+    let mut text = String::new();
+    for one in step.remember.iter().flat_map(|all| all.iter()) {
+        let what = match (&one.value, &one.message) {
+            (Some(path), _) => path.to_string(),
+            (None, Some(select)) => {
+                let part = crate::expects::part_word(one.part.unwrap_or(MessagePart::Token));
+                format!("{part} of {}", message_text(select))
+            }
+            (None, None) => continue,
+        };
+        text.push_str(&format!(", remember {what} as `{}`", one.name.value));
+    }
+    text
 }
 
 /// The composite operations.

@@ -257,7 +257,11 @@ impl Server {
 
     fn learn(&mut self, address: SocketAddr, told: Told) {
         if let Some(device) = self.device_at(address) {
-            device.state = told;
+            // without a new write no device goes back from 2 to 1: that answer was on its way for longer
+            let late = matches!((device.state, told), (Told::State(DOWNLOADED, _), Told::State(1, _)));
+            if !late {
+                device.state = told;
+            }
         }
     }
 

@@ -36,7 +36,7 @@ impl Bursting {
 }
 
 impl Session {
-    pub(super) fn begin_burst(&mut self, burst: &Burst) -> Result<Bursting, Unable> {
+    pub(super) fn begin_burst(&self, burst: &Burst) -> Result<Bursting, Unable> {
         // a datagram that cannot be made is a mistake of the case, told before anything is sent
         self.raw_datagram(&burst.datagram)?;
         if self.facts.iut_address.is_none() {
@@ -174,9 +174,11 @@ fn is_only_block(bytes: &[u8]) -> bool {
         return false;
     };
     let writes = matches!(view.code().0, 2 | 3);
-    let first_and_last = view.block1().ok().flatten().is_none_or(|block: BlockValue| {
-        block.num == 0 && !block.more && block.szx <= Szx::S1024
-    });
+    let first_and_last = view
+        .block1()
+        .ok()
+        .flatten()
+        .is_none_or(|block: BlockValue| block.num == 0 && !block.more && block.szx <= Szx::S1024);
     writes && first_and_last && view.options_of(option::URI_PATH).next().is_some()
 }
 

@@ -66,7 +66,11 @@ impl Session {
         }
         let found = {
             let mut all = self.facts.log.matching(0, &select, &self.config.addresses);
-            let one = if replay.first == Some(true) { all.next() } else { all.last() };
+            let one = if replay.first == Some(true) {
+                all.next()
+            } else {
+                all.last()
+            };
             one.map(|seen| (seen.src, seen.dst, seen.payload.clone()))
         };
         let (from, to, bytes) = found.ok_or_else(|| format!("the IUT received no {}", messages::words(&select)))?;

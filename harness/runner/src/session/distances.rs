@@ -31,14 +31,18 @@ fn option_matches(view: &MessageView<'_>, want: &OptionMatch) -> bool {
     }
     let one = |holds: &dyn Fn(&[u8]) -> bool| values.iter().any(|value| holds(value));
     want.hex.as_ref().is_none_or(|hex| one(&|value| value == hex.0))
-        && want.text.as_ref().is_none_or(|text| one(&|value| value == text.as_bytes()))
+        && want
+            .text
+            .as_ref()
+            .is_none_or(|text| one(&|value| value == text.as_bytes()))
         && want
             .length
             .as_ref()
             .is_none_or(|length| one(&|value| length.matches(&value.len().to_string())))
-        && want.uint.as_ref().is_none_or(|uint| {
-            one(&|value| value.len() <= 8 && uint.matches(&number_of(value).to_string()))
-        })
+        && want
+            .uint
+            .as_ref()
+            .is_none_or(|uint| one(&|value| value.len() <= 8 && uint.matches(&number_of(value).to_string())))
 }
 
 /// An unsigned integer of at most eight bytes.
@@ -131,7 +135,9 @@ fn newer(before: u32, value: u32, later: Duration) -> bool {
 }
 
 fn apart(frame: &Frame<'_>, all: &[&Seen], want: &Spacing, what: &str) -> Option<Wrong> {
-    let tolerance = frame.tolerance.max(want.tolerance.map_or(Duration::ZERO, |span| span.0));
+    let tolerance = frame
+        .tolerance
+        .max(want.tolerance.map_or(Duration::ZERO, |span| span.0));
     let mut intervals: Vec<(Duration, Option<&Seen>)> = Vec::new();
     match &want.after {
         None => {
@@ -150,7 +156,10 @@ fn apart(frame: &Frame<'_>, all: &[&Seen], want: &Spacing, what: &str) -> Option
                 .matching_numbered(frame.since, select, frame.parties)
                 .collect();
             if starts.is_empty() {
-                return Some((format!("{what} after {}", words(select)), "none of the latter".to_owned()));
+                return Some((
+                    format!("{what} after {}", words(select)),
+                    "none of the latter".to_owned(),
+                ));
             }
             // both are in the order of the log, where messages of one instant have their order too
             let places: Vec<usize> = all.iter().map(|seen| frame.log.place_of(seen)).collect();
@@ -169,10 +178,10 @@ fn apart(frame: &Frame<'_>, all: &[&Seen], want: &Spacing, what: &str) -> Option
             }
         }
     }
-    let between = want
-        .after
-        .as_ref()
-        .map_or_else(|| "from one to the next".to_owned(), |select| format!("after {}", words(select)));
+    let between = want.after.as_ref().map_or_else(
+        || "from one to the next".to_owned(),
+        |select| format!("after {}", words(select)),
+    );
     for (interval, seen) in intervals {
         let at = seen.map_or_else(|| "nothing more came".to_owned(), told);
         let told = format!("{:.3} s: {at}", interval.as_secs_f64());
@@ -207,11 +216,17 @@ fn ordered(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) ->
         && let Some((limit, _)) = first(select)
         && let Some(late) = all.iter().find(|seen| place(seen) > limit)
     {
-        return Some((format!("{what} before {}", words(select)), format!("after it: {}", told(late))));
+        return Some((
+            format!("{what} before {}", words(select)),
+            format!("after it: {}", told(late)),
+        ));
     }
     if let Some(select) = &ask.after {
         let Some((limit, _)) = first(select) else {
-            return Some((format!("{what} after {}", words(select)), "none of the latter".to_owned()));
+            return Some((
+                format!("{what} after {}", words(select)),
+                "none of the latter".to_owned(),
+            ));
         };
         if let Some(early) = all.iter().find(|seen| place(seen) < limit) {
             return Some((
@@ -257,7 +272,11 @@ fn summed(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> 
             .filter_map(|(word, bound)| bound.map(|bound| format!("{word} {bound}")))
             .collect();
         (
-            format!("{what}: {} times as many {unit} as {}", bounds.join(" and "), words(&share.of)),
+            format!(
+                "{what}: {} times as many {unit} as {}",
+                bounds.join(" and "),
+                words(&share.of)
+            ),
             format!("{ratio:.2} times ({have} of {of})"),
         )
     })

@@ -54,7 +54,10 @@ impl Session {
         part: Option<MessagePart>,
     ) -> Result<String, String> {
         if let Some(path) = value {
-            let answer = running.answer.as_ref().ok_or_else(|| "the step has no answer".to_owned())?;
+            let answer = running
+                .answer
+                .as_ref()
+                .ok_or_else(|| "the step has no answer".to_owned())?;
             if let Some(error) = &answer.decode_error {
                 return Err(error.clone());
             }
@@ -80,7 +83,12 @@ impl Session {
     /// Keeps what a step is to remember; why not, when it is not there.
     pub(super) fn remember(&mut self, running: &Running) -> Result<(), String> {
         for one in running.step.remember.iter().flat_map(|all| all.iter()) {
-            let Remember { name, value, message, part } = one;
+            let Remember {
+                name,
+                value,
+                message,
+                part,
+            } = one;
             let text = self
                 .source(running, value.as_ref(), message.as_ref(), *part)
                 .map_err(|why| format!("`{}` cannot be remembered: {why}", name.value))?;
@@ -94,7 +102,14 @@ impl Session {
         let Some(compare) = e.compare.as_ref().and_then(|all| all.value.get(i)) else {
             return Poll::Held(String::new());
         };
-        let Compare { value, message, part, is, to, by } = compare;
+        let Compare {
+            value,
+            message,
+            part,
+            is,
+            to,
+            by,
+        } = compare;
         let relation = is.unwrap_or_default();
         let told = fotaproof_cases::steps::compare_text(compare);
         let Some(other) = self.facts.remembered.get(&to.value) else {

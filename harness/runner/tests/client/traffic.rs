@@ -19,9 +19,13 @@ steps:
 #[test]
 fn options_are_asked_for_by_number() {
     let put = "match: {from: server, method: put, options:";
-    holds(&push(&format!("{put} {{number: 60, uint: 2048, length: 2}}}}, count: 1")));
+    holds(&push(&format!(
+        "{put} {{number: 60, uint: 2048, length: 2}}}}, count: 1"
+    )));
     holds(&push(&format!("{put} {{number: 60, there: false}}}}, count: 3")));
-    holds(&push(&format!("{put} [{{number: 11, count: 3}}, {{number: 12, hex: 2a}}]}}, count: 4")));
+    holds(&push(&format!(
+        "{put} [{{number: 11, count: 3}}, {{number: 12, hex: 2a}}]}}, count: 4"
+    )));
     breaks(
         &push(&format!("{put} {{number: 60, uint: 2047}}}}, count: 1")),
         "seen 0",
@@ -30,18 +34,36 @@ fn options_are_asked_for_by_number() {
 
 #[test]
 fn token_lengths_and_ids_are_compared() {
-    holds(&push("match: {from: server, method: put}, each: {token-length: 3}, different-message-ids: true"));
-    breaks(&push("match: {from: server, method: put}, each: {token-length: 4}"), "token length 4");
-    breaks(&push("match: {from: server, method: put}, different-tokens: true"), "no token twice");
-    holds(&push("match: {from: server, method: put, block1-num: 0}, different-tokens: true"));
+    holds(&push(
+        "match: {from: server, method: put}, each: {token-length: 3}, different-message-ids: true",
+    ));
+    breaks(
+        &push("match: {from: server, method: put}, each: {token-length: 4}"),
+        "token length 4",
+    );
+    breaks(
+        &push("match: {from: server, method: put}, different-tokens: true"),
+        "no token twice",
+    );
+    holds(&push(
+        "match: {from: server, method: put, block1-num: 0}, different-tokens: true",
+    ));
 }
 
 #[test]
 fn every_interval_has_its_bounds() {
     // 40 ms there and back on the default link
-    holds(&push("match: {from: server, method: put}, spaced: {least: 40ms, most: 41ms}"));
-    breaks(&push("match: {from: server, method: put}, spaced: {least: 42ms}"), "at least 0.042 s");
-    breaks(&push("match: {from: server, method: put}, spaced: {most: 39ms}"), "at most 0.039 s");
+    holds(&push(
+        "match: {from: server, method: put}, spaced: {least: 40ms, most: 41ms}",
+    ));
+    breaks(
+        &push("match: {from: server, method: put}, spaced: {least: 42ms}"),
+        "at least 0.042 s",
+    );
+    breaks(
+        &push("match: {from: server, method: put}, spaced: {most: 39ms}"),
+        "at most 0.039 s",
+    );
     holds(&push(
         "match: {from: server, method: put}, spaced: {after: {code: 2.31}, least: 40ms, most: 41ms}",
     ));
@@ -83,7 +105,9 @@ fn one_kind_comes_before_or_after_another() {
 fn messages_and_bytes_are_summed_and_shared() {
     holds(&push("match: {code: 2.xx}, total-bytes: \"40..80\""));
     breaks(&push("match: {code: 2.xx}, total-bytes: 1"), "bytes in all");
-    holds(&push("match: {code: 2.xx}, share: {of: {from: server, method: put}, least: 1, most: 1}"));
+    holds(&push(
+        "match: {code: 2.xx}, share: {of: {from: server, method: put}, least: 1, most: 1}",
+    ));
     breaks(
         &push("match: {from: server, method: put}, share: {of: {code: 2.xx}, by: bytes, most: 10}"),
         "times as many bytes",

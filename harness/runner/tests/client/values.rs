@@ -127,7 +127,10 @@ fn several_values_are_read_and_written_at_once() {
     expect: {values: {/5/0/13: 7}}
 ",
     );
-    breaks("steps:\n  - read-composite: [/5/0/3]\n    expect: {has: /5/0/5}\n", "/5/0/5");
+    breaks(
+        "steps:\n  - read-composite: [/5/0/3]\n    expect: {has: /5/0/5}\n",
+        "/5/0/5",
+    );
 }
 
 #[test]
@@ -147,11 +150,15 @@ fn a_composite_notification_has_all_values() {
 
 #[test]
 fn attributes_of_links_are_asked_for() {
-    let registration = |want: &str| format!("steps:\n  - expect: {{registration: {{attributes: {{/5: {{ver: {want}}}}}}}}}\n");
+    let registration =
+        |want: &str| format!("steps:\n  - expect: {{registration: {{attributes: {{/5: {{ver: {want}}}}}}}}}\n");
     holds(&registration("\"1.1|1.2\""));
     breaks(&registration("\"1.0\""), "/5 with ver=1.0");
     holds("steps:\n  - discover: /5\n    expect: {attributes: {/5: {ver: any}, /5/0/4: {dim: none}}}\n");
-    breaks("steps:\n  - discover: /5\n    expect: {attributes: {/5: {ver: none}}}\n", "ver=none");
+    breaks(
+        "steps:\n  - discover: /5\n    expect: {attributes: {/5: {ver: none}}}\n",
+        "ver=none",
+    );
 }
 
 #[test]
@@ -165,7 +172,9 @@ fn entries_of_a_tlv_answer_are_looked_at() {
 #[test]
 fn figures_have_bounds() {
     let body = |want: &str| {
-        format!("firmware: {{package: valid, size: 2 KiB}}\nsteps:\n  - push: {{}}\n    expect: {{code: 2.04, figures: {{{want}}}}}\n")
+        format!(
+            "firmware: {{package: valid, size: 2 KiB}}\nsteps:\n  - push: {{}}\n    expect: {{code: 2.04, figures: {{{want}}}}}\n"
+        )
     };
     holds(&body("transmissions: \"8..12\", fragments: 0, time: <=5"));
     breaks(&body("bytes: <=2048"), "bytes: at most 2048");

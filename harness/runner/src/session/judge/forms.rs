@@ -81,7 +81,10 @@ fn judge_entry(path: &str, want: &TlvExpect, entry: &TlvEntry<'_>, payload: &[u8
     if let Some(length) = &want.length
         && !length.matches(&entry.value.len().to_string())
     {
-        return Some((format!("{path} in {length} bytes"), format!("{} bytes", entry.value.len())));
+        return Some((
+            format!("{path} in {length} bytes"),
+            format!("{} bytes", entry.value.len()),
+        ));
     }
     let byte = payload.get(entry.offset).copied().unwrap_or_default();
     if let Some(type_byte) = &want.type_byte
