@@ -30,7 +30,9 @@ pub const TARGETS: [Target; 7] = [
 /// What an adapter writes, in pieces of any length: lines that are messages or have a reason why not. What is a message is
 /// one when it is written again.
 pub fn adapter(bytes: &[u8]) {
-    let (cut, rest) = bytes.split_first().map_or((1, bytes), |(cut, rest)| (usize::from(*cut) + 1, rest));
+    let (cut, rest) = bytes
+        .split_first()
+        .map_or((1, bytes), |(cut, rest)| (usize::from(*cut) + 1, rest));
     let mut lines = fotaproof_adapter::Lines::default();
     for chunk in rest.chunks(cut) {
         for line in lines.take(chunk) {

@@ -203,13 +203,21 @@ fn step_keys(step: &Step) -> Vec<(&'static str, Role, Pos)> {
             step.cancel_observation.as_ref().map(|v| at(v.pos)),
         ),
         ("write", Client, step.write.as_ref().map(|v| at(v.pos))),
-        ("read-composite", Client, step.read_composite.as_ref().map(|v| at(v.pos))),
+        (
+            "read-composite",
+            Client,
+            step.read_composite.as_ref().map(|v| at(v.pos)),
+        ),
         (
             "observe-composite",
             Client,
             step.observe_composite.as_ref().map(|v| at(v.pos)),
         ),
-        ("write-composite", Client, step.write_composite.as_ref().map(|v| at(v.pos))),
+        (
+            "write-composite",
+            Client,
+            step.write_composite.as_ref().map(|v| at(v.pos)),
+        ),
         ("burst", Client, step.burst.as_ref().map(|v| at(v.pos))),
         ("abort", Client, step.abort.as_ref().map(|v| at(v.pos))),
         ("reset", Client, step.reset.as_ref().map(|v| at(v.pos))),
@@ -222,7 +230,11 @@ fn step_keys(step: &Step) -> Vec<(&'static str, Role, Pos)> {
         ("poll", Client, step.poll.as_ref().map(|v| at(v.pos))),
         ("device", Server, step.device.as_ref().map(|v| at(v.pos))),
         ("update", Server, step.update.as_ref().map(|v| at(v.pos))),
-        ("update-control", Server, step.update_control.as_ref().map(|v| at(v.pos))),
+        (
+            "update-control",
+            Server,
+            step.update_control.as_ref().map(|v| at(v.pos)),
+        ),
         ("server-op", Server, step.server_op.as_ref().map(|v| at(v.pos))),
     ]
     .into_iter()
@@ -343,18 +355,36 @@ fn setup_mistakes(setup: &DeviceSetup, all: &mut Vec<Mistake>) {
         all.push(mistake(
             "device",
             object.pos,
-            format!("there is no version {} of object 5 that a device can have", object.value),
+            format!(
+                "there is no version {} of object 5 that a device can have",
+                object.value
+            ),
             Some("1.0, 1.1 or 1.2"),
         ));
     }
     if let Some(pair) = setup.pair.as_ref().filter(|pair| pair.result.is_none()) {
-        all.push(mistake("device", pair.pos, "a device starts in one pair, such as 2/0", None));
+        all.push(mistake(
+            "device",
+            pair.pos,
+            "a device starts in one pair, such as 2/0",
+            None,
+        ));
     }
     if let Some(pair) = setup.ends.as_ref().filter(|pair| pair.result.is_none()) {
-        all.push(mistake("device", pair.pos, "an installation ends in one pair, such as 0/8", None));
+        all.push(mistake(
+            "device",
+            pair.pos,
+            "an installation ends in one pair, such as 0/8",
+            None,
+        ));
     }
     if let Some(pair) = setup.download_ends.as_ref().filter(|pair| pair.result.is_none()) {
-        all.push(mistake("device", pair.pos, "a download ends in one pair, such as 0/5", None));
+        all.push(mistake(
+            "device",
+            pair.pos,
+            "a download ends in one pair, such as 0/5",
+            None,
+        ));
     }
     for behaviour in &setup.behaviours {
         behaviour_mistakes(behaviour, all);
@@ -383,10 +413,20 @@ fn behaviour_mistakes(behaviour: &At<Behaviour>, all: &mut Vec<Mistake>) {
     if let Some(code) = &behaviour.code
         && !matches!(code.value, CodeMatch::Exact(_))
     {
-        all.push(mistake("behaviour", code.pos, "a device answers with one code, such as 4.08", None));
+        all.push(mistake(
+            "behaviour",
+            code.pos,
+            "a device answers with one code, such as 4.08",
+            None,
+        ));
     }
     if let Some(on) = &behaviour.on {
-        let given = [on.block.is_some(), on.from_block.is_some(), on.every.is_some(), on.last == Some(true)];
+        let given = [
+            on.block.is_some(),
+            on.from_block.is_some(),
+            on.every.is_some(),
+            on.last == Some(true),
+        ];
         if given.iter().filter(|given| **given).count() > 1 {
             all.push(mistake(
                 "behaviour",
@@ -396,7 +436,12 @@ fn behaviour_mistakes(behaviour: &At<Behaviour>, all: &mut Vec<Mistake>) {
             ));
         }
         if on.method == Some(Method(0)) {
-            all.push(mistake("behaviour", behaviour.pos, "an Empty message is no request", None));
+            all.push(mistake(
+                "behaviour",
+                behaviour.pos,
+                "an Empty message is no request",
+                None,
+            ));
         }
     }
 }
@@ -441,7 +486,9 @@ pub(crate) fn names(step: &Step) -> Names {
         names
             .packages
             .extend(op.write_blocks.iter().filter_map(|write| write.package.clone()));
-        names.packages.extend(op.serve.iter().filter_map(|serve| serve.package.clone()));
+        names
+            .packages
+            .extend(op.serve.iter().filter_map(|serve| serve.package.clone()));
     }
     names
 }
@@ -458,7 +505,11 @@ pub(crate) fn step_mistakes(role: Role, step: &At<Step>) -> Vec<Mistake> {
         device_mistakes(device, &mut all);
     }
     if let Some(update) = &step.update {
-        let places = [update.repository.is_some(), update.uris.is_some(), update.hosted == Some(true)];
+        let places = [
+            update.repository.is_some(),
+            update.uris.is_some(),
+            update.hosted == Some(true),
+        ];
         if places.iter().filter(|given| **given).count() > 1 {
             all.push(mistake(
                 "update",
@@ -487,7 +538,10 @@ pub(crate) fn step_mistakes(role: Role, step: &At<Step>) -> Vec<Mistake> {
         if op.argument.is_some() && op.execute.is_none() {
             all.push(mistake("server-op", op.pos, "`argument` goes with `execute`", None));
         }
-        size_mistake(op.write_blocks.as_ref().and_then(|write| write.block.as_ref()), &mut all);
+        size_mistake(
+            op.write_blocks.as_ref().and_then(|write| write.block.as_ref()),
+            &mut all,
+        );
     }
     all
 }
@@ -511,7 +565,12 @@ fn device_mistakes(device: &At<DeviceStep>, all: &mut Vec<Mistake>) {
         ));
     }
     if let Some(pair) = device.pair.as_ref().filter(|pair| pair.result.is_none()) {
-        all.push(mistake("device", pair.pos, "a device shows one pair, such as 2/0", None));
+        all.push(mistake(
+            "device",
+            pair.pos,
+            "a device shows one pair, such as 2/0",
+            None,
+        ));
     }
     for behaviour in device.behaviours.iter().flatten() {
         behaviour_mistakes(behaviour, all);

@@ -144,7 +144,10 @@ pub fn load_manifest(name: &str, text: &str) -> Result<LoadedManifest, Vec<Probl
         ("embedded", manifest.embedded.as_ref().map(|way| way.pos)),
         ("board", manifest.board.as_ref().map(|way| way.pos)),
         // of a device it is a hand beside the others
-        ("adapter", manifest.adapter.as_ref().map(|way| way.pos).filter(|_| of_server)),
+        (
+            "adapter",
+            manifest.adapter.as_ref().map(|way| way.pos).filter(|_| of_server),
+        ),
     ];
     let given: Vec<_> = ways
         .iter()

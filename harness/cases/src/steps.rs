@@ -1,8 +1,8 @@
 //! Steps in words: what a step does, for reports, logs and `explain`.
 
 use crate::ast::{
-    At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, MessagePart, NetworkChange, Payload,
-    Pos, Push, RepositoryChange, Request, Reset, Span, Step,
+    At, Await, Cancellation, Datagram, Expect, IutAction, Many, MessageExpect, MessageMatch, MessagePart,
+    NetworkChange, Payload, Pos, Push, RepositoryChange, Request, Reset, Span, Step,
 };
 use crate::devices;
 pub use crate::expects::{compare_text, expect_lines, message_text, tlv_kind_text};
@@ -196,7 +196,11 @@ pub fn actions(step: &Step) -> Vec<Action> {
         );
     }
     if let Some(replay) = &step.replay {
-        let which = if replay.first == Some(true) { "the first" } else { "the last" };
+        let which = if replay.first == Some(true) {
+            "the first"
+        } else {
+            "the last"
+        };
         let mut select = replay.select.clone();
         select.from.get_or_insert(crate::ast::Party::Server);
         add(
@@ -208,7 +212,11 @@ pub fn actions(step: &Step) -> Vec<Action> {
         );
     }
     if let Some(burst) = &step.burst {
-        let damaged = if burst.mutate.is_some() { ", damaged by seeded dice" } else { "" };
+        let damaged = if burst.mutate.is_some() {
+            ", damaged by seeded dice"
+        } else {
+            ""
+        };
         let text = format!(
             "{} times, {} a second: {}{damaged}",
             burst.count,
@@ -218,7 +226,13 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("burst", burst.pos, ToIut, true, text);
     }
     if let Some(label) = &step.abort {
-        add("abort", label.pos, Aside, false, format!("go on with `{}` no more", label.value));
+        add(
+            "abort",
+            label.pos,
+            Aside,
+            false,
+            format!("go on with `{}` no more", label.value),
+        );
     }
     if let Some(change) = &step.network {
         add("network", change.pos, Aside, false, network_text(change));
@@ -574,7 +588,12 @@ pub fn walk_expects<'a>(expect: &'a At<Expect>, visit: &mut dyn FnMut(&'a At<Exp
 pub fn messages_of(step: &Step) -> Vec<&MessageMatch> {
     let mut all: Vec<&MessageMatch> = step.await_message.iter().map(|select| &select.value).collect();
     all.extend(step.replay.iter().map(|replay| &replay.value.select));
-    all.extend(step.remember.iter().flat_map(|all| all.iter()).filter_map(|one| one.message.as_ref()));
+    all.extend(
+        step.remember
+            .iter()
+            .flat_map(|all| all.iter())
+            .filter_map(|one| one.message.as_ref()),
+    );
     if let Some(expect) = &step.expect {
         walk_expects(expect, &mut |expect| {
             let lists: [Option<&Many<MessageExpect>>; 2] = [

@@ -491,6 +491,7 @@ fn behaviours_and_acts_need_what_they_are_about() {
         "devices: {a: {}, b: {}}\n",
         "devices: {a: {block: 500, behaviours: [{on: {block: 1, last: true}, do: code}]}}\n",
     );
-    let text = format!("{text}  - device: {{name: a, do: set, path: /4/0/2}}\n  - device: {{name: a, do: pair, pair: 0/*}}\n");
+    let text =
+        format!("{text}  - device: {{name: a, do: set, path: /4/0/2}}\n  - device: {{name: a, do: pair, pair: 0/*}}\n");
     insta::assert_snapshot!("behaviours", wrong(&text));
 }

@@ -91,7 +91,9 @@ impl Judging {
                 None => fotaproof_wire::hex::decode(key),
             };
             secrets.add_psk(bytes.ok_or_else(|| {
-                Failure::Usage("a key of --psk is an even number of hexadecimal digits, or `text:` and the key".to_owned())
+                Failure::Usage(
+                    "a key of --psk is an even number of hexadecimal digits, or `text:` and the key".to_owned(),
+                )
             })?);
         }
         Ok(Options {

@@ -1,9 +1,9 @@
 //! `explain`: a case or a passive check, from the one source that also runs it.
 
-use fotaproof_cases::{Parameters, explain as explain_case};
 use fotaproof_cases::ast::Role;
-use fotaproof_runner::iut::Planted;
+use fotaproof_cases::{Parameters, explain as explain_case};
 use fotaproof_reports::model::exit_code;
+use fotaproof_runner::iut::Planted;
 
 use crate::args::ExplainArgs;
 use crate::failure::Failure;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use fotaproof_cases::ast::Role;
 use fotaproof_cases::clauses::ClauseCatalogue;
 use fotaproof_cases::problem::Problem;
 use fotaproof_cases::validate::{Known, validate};
-use fotaproof_cases::ast::Role;
 use fotaproof_cases::{
     Library, LoadedCase, Parameters, SelectError, load_expected_failures, load_manifest, load_network, select,
 };
@@ -184,11 +184,7 @@ pub(crate) fn network(wanted: Option<&str>, library: &Library) -> Result<RunNetw
 }
 
 /// The cases that the IUT is of the right role for, and that are of the role that is asked for.
-fn of_role(
-    cases: Vec<LoadedCase>,
-    iut: &Iut,
-    wanted: Option<crate::args::Role>,
-) -> Result<Vec<LoadedCase>, Failure> {
+fn of_role(cases: Vec<LoadedCase>, iut: &Iut, wanted: Option<crate::args::Role>) -> Result<Vec<LoadedCase>, Failure> {
     let role = |case: &LoadedCase| case.case.role.value;
     let left: Vec<LoadedCase> = cases
         .into_iter()

@@ -70,7 +70,11 @@ pub(crate) fn relay(args: &RelayArgs) -> Done {
         let _ = match told {
             Told::Listening(_) if args.quiet => Ok(()),
             Told::Listening(address) => {
-                let what = if args.tun { "behind a TUN device, server shown as" } else { "listening on" };
+                let what = if args.tun {
+                    "behind a TUN device, server shown as"
+                } else {
+                    "listening on"
+                };
                 writeln!(
                     out,
                     "{what} udp://{address}, to udp://{to}, network {}, seed {}",

@@ -31,8 +31,8 @@ pub mod update_server;
 pub use defects::Defect;
 pub use definitions::{Version, Versions};
 pub use device::{
-    Act, ActAnswer, Behaviour, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash, NumSelect, OnRequest, Resend,
-    SocketId,
+    Act, ActAnswer, Behaviour, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash,
+    NumSelect, OnRequest, Resend, SocketId,
 };
 pub use firmware::{Firmware, State, UpdateResult};
 pub use package::PackageKind;

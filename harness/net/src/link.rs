@@ -208,11 +208,7 @@ impl Link {
         let pdu = self.spec.pdu_limit;
         let size = if pdu.is_some() { payload.len() as u16 } else { ip_size };
         let fits = size <= pdu.unwrap_or(mtu);
-        let oversize = if pdu.is_some() {
-            Oversize::Drop
-        } else {
-            oversize
-        };
+        let oversize = if pdu.is_some() { Oversize::Drop } else { oversize };
         let mut whole = Transit {
             toward,
             datagram: id,

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use common::*;
 use fotaproof_net::{
-    Blackout, Datagram, DirectionSpec, DropReason, Facts, Fate, Flaps, Link, LinkEvent, LinkSpec, Loss, Nat, Oversize, Point,
-    Reorder, Rule, SpecError, Toward, profile, profiles,
+    Blackout, Datagram, DirectionSpec, DropReason, Facts, Fate, Flaps, Link, LinkEvent, LinkSpec, Loss, Nat, Oversize,
+    Point, Reorder, Rule, SpecError, Toward, profile, profiles,
 };
 
 const ZERO: Duration = Duration::ZERO;

@@ -21,7 +21,10 @@ pub struct EmbeddedServer {
 
 /// What the server gives its driver.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one turn of the loop, and a message is rare beside datagrams")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one turn of the loop, and a message is rare beside datagrams"
+)]
 pub enum ServerOutput {
     /// A datagram.
     Transmit {

@@ -287,7 +287,10 @@ pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Opt
                 defects: defects.clone(),
                 ..UpdateServerConfig::new(SocketAddr::new(address, 5683))
             };
-            return Some(VirtualIut::Server(Box::new(EmbeddedServer::new(server, &config.packages))));
+            return Some(VirtualIut::Server(Box::new(EmbeddedServer::new(
+                server,
+                &config.packages,
+            ))));
         }
         IutKind::Real => return None,
     };

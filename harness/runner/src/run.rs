@@ -335,7 +335,9 @@ pub(crate) fn judged(
             .findings
             .iter()
             .map(|finding| {
-                shown_finding(finding, &|datagram| evidence.and_then(|evidence| evidence.packet_of(datagram)))
+                shown_finding(finding, &|datagram| {
+                    evidence.and_then(|evidence| evidence.packet_of(datagram))
+                })
             })
             .collect(),
         notes,

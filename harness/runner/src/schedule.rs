@@ -112,9 +112,19 @@ fn dismiss(place: &Place<'_>) -> Option<String> {
     if farewell.in_order() {
         return None;
     }
-    let replied = farewell.replied.err().map(|error| format!(", {error}")).unwrap_or_default();
-    let left = farewell.left.map(|left| format!(", it left {left}")).unwrap_or_default();
-    Some(format!("the adapter did not end in order: {}{replied}{left}", farewell.status))
+    let replied = farewell
+        .replied
+        .err()
+        .map(|error| format!(", {error}"))
+        .unwrap_or_default();
+    let left = farewell
+        .left
+        .map(|left| format!(", it left {left}"))
+        .unwrap_or_default();
+    Some(format!(
+        "the adapter did not end in order: {}{replied}{left}",
+        farewell.status
+    ))
 }
 
 /// Runs all cases; gives why it ended early.
@@ -127,7 +137,11 @@ fn run_cases(schedule: &Schedule<'_>, place: &Place<'_>, error: &Mutex<Option<Ru
         }
     }
     let rest: Vec<usize> = (0..schedule.cases.len()).filter(|i| Some(*i) != sanity).collect();
-    let bound = place.manifest.instances.map_or(usize::MAX, usize::from).min(place.bound);
+    let bound = place
+        .manifest
+        .instances
+        .map_or(usize::MAX, usize::from)
+        .min(place.bound);
     let jobs = schedule.options.jobs.clamp(1, rest.len().max(1)).min(bound.max(1));
     let next = AtomicUsize::new(0);
     let worker = || {

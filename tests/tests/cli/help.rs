@@ -97,7 +97,17 @@ fn completions_for_each_shell() {
 
 #[test]
 fn schemas_are_those_of_the_repository() {
-    for of in ["case", "manifest", "network", "clauses", "expected-failures", "results", "analysis", "diff", "sweep"] {
+    for of in [
+        "case",
+        "manifest",
+        "network",
+        "clauses",
+        "expected-failures",
+        "results",
+        "analysis",
+        "diff",
+        "sweep",
+    ] {
         let schema = fotaproof(&format!("schema {of}"));
         assert_eq!(schema.code, Some(0));
         let file = fotaproof_tests::play::testcases().join(format!("schema/{of}.schema.json"));

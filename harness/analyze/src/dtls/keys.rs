@@ -8,9 +8,9 @@ use aes_gcm::aead::consts::{U8, U12, U16};
 use aes_gcm::aead::{KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use cbc::cipher::block_padding::NoPadding;
-use chacha20poly1305::ChaCha20Poly1305;
 use cbc::cipher::{BlockDecryptMut as _, KeyIvInit as _};
 use ccm::Ccm;
+use chacha20poly1305::ChaCha20Poly1305;
 use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha384};
 
@@ -30,7 +30,12 @@ pub struct Secrets {
 // secrets are for use, not for logs
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({} sessions, {} pre-shared keys)", self.masters.len(), self.psks.len())
+        write!(
+            f,
+            "Secrets({} sessions, {} pre-shared keys)",
+            self.masters.len(),
+            self.psks.len()
+        )
     }
 }
 
@@ -45,9 +50,7 @@ impl Secrets {
     pub fn add_key_log(&mut self, text: &[u8]) -> usize {
         let mut added = 0;
         for line in text.split(|byte| *byte == b'\n') {
-            let mut words = line
-                .split(u8::is_ascii_whitespace)
-                .filter(|word| !word.is_empty());
+            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
             if words.next() != Some(b"CLIENT_RANDOM") || self.masters.len() >= MOST_LINES {
                 continue;
             }
@@ -261,7 +264,11 @@ impl Keys {
     /// The key block of RFC 5246 section 6.3.
     pub(super) fn derive(hello: &Hello, master: &[u8; 48]) -> Self {
         let suite = hello.suite;
-        let mac = if suite.protection == Protection::CbcSha256 { 32 } else { 0 };
+        let mac = if suite.protection == Protection::CbcSha256 {
+            32
+        } else {
+            0
+        };
         let iv = match suite.protection {
             Protection::CbcSha256 => 0,
             Protection::ChaCha => 12,
@@ -375,7 +382,9 @@ fn open<C: KeyInit + aes_gcm::aead::Aead>(key: &[u8], nonce: &[u8], payload: Pay
         return None;
     }
     let cipher = C::new_from_slice(key).ok()?;
-    cipher.decrypt(aes_gcm::aead::Nonce::<C>::from_slice(nonce), payload).ok()
+    cipher
+        .decrypt(aes_gcm::aead::Nonce::<C>::from_slice(nonce), payload)
+        .ok()
 }
 
 /// What a record's protection covers beside its content (RFC 6347 section 4.1.2.1, RFC 9146 section 5).
@@ -408,7 +417,11 @@ mod tests {
     #[test]
     fn a_key_log_gives_master_secrets_by_client_random() {
         let mut secrets = Secrets::default();
-        let line = format!("# comment\nCLIENT_RANDOM {} {}\r\nCLIENT_RANDOM 00 11\n", "ab".repeat(32), "cd".repeat(48));
+        let line = format!(
+            "# comment\nCLIENT_RANDOM {} {}\r\nCLIENT_RANDOM 00 11\n",
+            "ab".repeat(32),
+            "cd".repeat(48)
+        );
         assert_eq!(secrets.add_key_log(line.as_bytes()), 1);
         assert_eq!(secrets.masters[&[0xab; 32]], [0xcd; 48]);
         assert_eq!(format!("{secrets:?}"), "Secrets(1 sessions, 0 pre-shared keys)");
@@ -417,13 +430,19 @@ mod tests {
     #[test]
     fn the_prf_is_that_of_tls_1_2() {
         // the vector that the IETF's TLS working group published for P_SHA256
-        let secret = [0x9b, 0xbe, 0x43, 0x6b, 0xa9, 0x40, 0xf0, 0x17, 0xb1, 0x76, 0x52, 0x84, 0x9a, 0x71, 0xdb, 0x35];
-        let seed = [0xa0, 0xba, 0x9f, 0x93, 0x6c, 0xda, 0x31, 0x18, 0x27, 0xa6, 0xf7, 0x96, 0xff, 0xd5, 0x19, 0x8c];
+        let secret = [
+            0x9b, 0xbe, 0x43, 0x6b, 0xa9, 0x40, 0xf0, 0x17, 0xb1, 0x76, 0x52, 0x84, 0x9a, 0x71, 0xdb, 0x35,
+        ];
+        let seed = [
+            0xa0, 0xba, 0x9f, 0x93, 0x6c, 0xda, 0x31, 0x18, 0x27, 0xa6, 0xf7, 0x96, 0xff, 0xd5, 0x19, 0x8c,
+        ];
         let mut out = [0; 16];
         prf(SUITES[0], &secret, b"test label", &seed, &mut out);
         assert_eq!(
             out,
-            [0xe3, 0xf2, 0x29, 0xba, 0x72, 0x7b, 0xe1, 0x7b, 0x8d, 0x12, 0x26, 0x20, 0x55, 0x7c, 0xd4, 0x53]
+            [
+                0xe3, 0xf2, 0x29, 0xba, 0x72, 0x7b, 0xe1, 0x7b, 0x8d, 0x12, 0x26, 0x20, 0x55, 0x7c, 0xd4, 0x53
+            ]
         );
     }
 }

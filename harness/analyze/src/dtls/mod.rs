@@ -96,7 +96,8 @@ impl Decryptor {
         let mut rest = payload;
         loop {
             let cids = &self.by_cid;
-            let known = |rest: &[u8]| (1..=20).find(|length| rest.get(..*length).is_some_and(|cid| cids.contains_key(cid)));
+            let known =
+                |rest: &[u8]| (1..=20).find(|length| rest.get(..*length).is_some_and(|cid| cids.contains_key(cid)));
             let Some(record) = record::next(&mut rest, &known) else {
                 break;
             };
@@ -162,7 +163,10 @@ impl Decryptor {
         conversation.handshake(src, content);
         let cids = [
             conversation.server_hello.as_ref().and_then(|hello| hello.cid.clone()),
-            conversation.server_hello.as_ref().and(conversation.client_hello.cid.clone()),
+            conversation
+                .server_hello
+                .as_ref()
+                .and_then(|_| conversation.client_hello.cid.clone()),
         ];
         for cid in cids.into_iter().flatten().filter(|cid| !cid.is_empty()) {
             if self.by_cid.len() < 2 * CONVERSATIONS {

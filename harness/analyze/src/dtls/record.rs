@@ -50,10 +50,7 @@ pub(super) fn is_dtls(payload: &[u8]) -> bool {
 
 /// The next record of a datagram. `cid_length` is asked with the rest of the record after its number, for records that carry a
 /// connection id.
-pub(super) fn next<'a>(
-    rest: &mut &'a [u8],
-    cid_length: &dyn Fn(&[u8]) -> Option<usize>,
-) -> Option<Record<'a>> {
+pub(super) fn next<'a>(rest: &mut &'a [u8], cid_length: &dyn Fn(&[u8]) -> Option<usize>) -> Option<Record<'a>> {
     let bytes = *rest;
     if !is_dtls(bytes) {
         return None;
@@ -114,7 +111,9 @@ impl Assembly {
     pub(super) fn take(&mut self, mut content: &[u8]) -> Vec<Message> {
         let mut whole = Vec::new();
         while let Some((header, rest)) = content.split_at_checked(12) {
-            let u24 = |at: usize| usize::from(header[at]) << 16 | usize::from(header[at + 1]) << 8 | usize::from(header[at + 2]);
+            let u24 = |at: usize| {
+                usize::from(header[at]) << 16 | usize::from(header[at + 1]) << 8 | usize::from(header[at + 2])
+            };
             let (kind, length, offset, part) = (header[0], u24(1), u24(6), u24(9));
             let sequence = u16::from_be_bytes([header[4], header[5]]);
             let Some((fragment, rest)) = rest.split_at_checked(part) else {
@@ -201,6 +200,8 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 /// A vector with its length before it, in `width` bytes.
 fn sized<'a>(rest: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
-    let length = take(rest, width)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let length = take(rest, width)?
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     take(rest, length)
 }

@@ -369,7 +369,10 @@ impl DeviceFacts {
         ] {
             words.extend(value.as_ref().map(|value| format!("{name}: {value}")));
         }
-        words.extend(self.last_answer.map(|code| format!("the last answer of the server: {code}")));
+        words.extend(
+            self.last_answer
+                .map(|code| format!("the last answer of the server: {code}")),
+        );
         if let Some(paths) = &self.read {
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
             words.push(format!("read or observed: {}", paths.join(", ")));
@@ -387,7 +390,10 @@ impl OnRequest {
     #[must_use]
     pub fn text(&self) -> String {
         let mut words = Vec::new();
-        words.push(self.method.map_or_else(|| "a request".to_owned(), |method| method.to_string()));
+        words.push(
+            self.method
+                .map_or_else(|| "a request".to_owned(), |method| method.to_string()),
+        );
         words.extend(self.path.iter().map(ToString::to_string));
         words.extend(self.block.map(|number| format!("block {number}")));
         words.extend(self.from_block.map(|number| format!("from block {number}")));

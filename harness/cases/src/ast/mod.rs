@@ -42,6 +42,4 @@ pub use step::{
     RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
 };
 pub use traffic::{Burst, Mutation, OptionMatch, Replay, Share, ShareBy, Spacing};
-pub use values::{
-    Compare, MessagePart, Relation, Remember, SendExpect, TlvEntryKind, TlvExpect, WriteComposite,
-};
+pub use values::{Compare, MessagePart, Relation, Remember, SendExpect, TlvEntryKind, TlvExpect, WriteComposite};

@@ -13,9 +13,9 @@ use super::case::{Fault, ServerBehaviour};
 use super::device::DeviceStep;
 use super::expect::{Expect, MessageMatch, Party};
 use super::network::NetworkChange;
+use super::scalar::{At, BlockText, DataFormat, Hex, Many, MessageType, Method, Path, Span};
 use super::traffic::{Burst, Replay};
 use super::values::{Remember, WriteComposite};
-use super::scalar::{At, BlockText, DataFormat, Hex, Many, MessageType, Method, Path, Span};
 
 /// One step. Exactly one of the action fields is given, or only `expect`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

@@ -159,7 +159,12 @@ impl Server {
                     device.until = device.lifetime.map(|lifetime| message.at + lifetime);
                     let before = device.address;
                     device.address = message.peer;
-                    self.moved(&name, before, message, "the device updated its registration from elsewhere");
+                    self.moved(
+                        &name,
+                        before,
+                        message,
+                        "the device updated its registration from elsewhere",
+                    );
                 }
             }
             (Target::Registration, Code::DELETE, Code::DELETED) => {
@@ -228,7 +233,9 @@ impl Server {
             let here = device.since;
             self.leave(message.peer, until, here, "its lifetime passed without an Update");
         }
-        let Some(gone) = self.gone.get(&message.peer) else { return };
+        let Some(gone) = self.gone.get(&message.peer) else {
+            return;
+        };
         if message.at <= gone.at + grace || !report.is_live() {
             return;
         }
@@ -257,11 +264,7 @@ impl Server {
 
     fn learn(&mut self, address: SocketAddr, told: Told) {
         if let Some(device) = self.device_at(address) {
-            // without a new write no device goes back from 2 to 1: that answer was on its way for longer
-            let late = matches!((device.state, told), (Told::State(DOWNLOADED, _), Told::State(1, _)));
-            if !late {
-                device.state = told;
-            }
+            device.state = told;
         }
     }
 
@@ -283,7 +286,13 @@ impl Server {
         if message.code != Code::CONTENT || !message.is_first() || message.earlier_answer.is_some() {
             return;
         }
-        let Some(request) = message.request else { return };
+        let Some(request) = message.request else {
+            // a notification whose observation is so old that its request is forgotten here may be of State
+            if message.view.observe().is_some() {
+                self.learn(message.peer, Told::Unsure);
+            }
+            return;
+        };
         let base = match (request.code, request.facts.target) {
             (Code::GET, Target::Lw(path)) if path.object == Some(5) => path,
             (Code::FETCH, Target::Root) => LwPath::ROOT,

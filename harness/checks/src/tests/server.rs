@@ -32,7 +32,9 @@ fn execute(id: u16) -> RawMessage {
 
 fn block(id: u16, block: &str) -> RawMessage {
     let size: usize = block.rsplit('/').next().unwrap().parse().unwrap();
-    request(Code::PUT, id, b"p", "/5/0/0").block1(block).payload(vec![7; size])
+    request(Code::PUT, id, b"p", "/5/0/0")
+        .block1(block)
+        .payload(vec![7; size])
 }
 
 fn continues(id: u16, block: &str) -> RawMessage {
@@ -78,9 +80,15 @@ fn what_was_told_before_a_new_package_says_nothing_of_it() {
 fn a_notification_tells_the_state_too() {
     let mut stream = server();
     let observe = request(Code::GET, 10, b"o", "/5/0/3").observe(0);
-    let notification = message(Type::Non, Code::CONTENT, 77, b"o").observe(5).payload(&b"2"[..]);
+    let notification = message(Type::Non, Code::CONTENT, 77, b"o")
+        .observe(5)
+        .payload(&b"2"[..]);
     stream
-        .asks(1000, &observe, &ack(Code::CONTENT, 10, b"o").observe(4).payload(&b"0"[..]))
+        .asks(
+            1000,
+            &observe,
+            &ack(Code::CONTENT, 10, b"o").observe(4).payload(&b"0"[..]),
+        )
         .gets(2000, &notification)
         .asks(3000, &execute(11), &ack(Code::CHANGED, 11, b"x"))
         .holds();
@@ -100,7 +108,10 @@ fn once_only() {
 fn a_retransmission_is_no_second_execute() {
     let mut stream = server();
     told_state(&mut stream, 1000, 10, "2");
-    stream.sends(2000, &execute(11)).asks(4500, &execute(11), &ack(Code::CHANGED, 11, b"x")).holds();
+    stream
+        .sends(2000, &execute(11))
+        .asks(4500, &execute(11), &ack(Code::CHANGED, 11, b"x"))
+        .holds();
 }
 
 #[test]
@@ -144,7 +155,11 @@ fn after_a_refusal_the_server_goes_on_as_it_likes() {
     server()
         .asks(1000, &block(10, "0/1/256"), &continues(10, "0/1/256"))
         .asks(2000, &block(11, "1/1/256"), &continues(11, "1/1/256"))
-        .asks(3000, &block(12, "2/1/256"), &ack(Code(0xa3), 12, b"p").block1("2/1/256"))
+        .asks(
+            3000,
+            &block(12, "2/1/256"),
+            &ack(Code(0xa3), 12, b"p").block1("2/1/256"),
+        )
         .asks(4000, &block(13, "2/1/256"), &continues(13, "2/1/256"))
         .holds();
 }
@@ -207,9 +222,7 @@ fn nor_to_one_whose_lifetime_passed() {
     let ask = request(Code::GET, 10, b"s", "/5/0/3");
     // lt=300: 301 s after the 2.01 is within the grace, 302 s is not
     server().sends(300_900, &ask).holds();
-    server()
-        .sends(302_000, &ask)
-        .breaks("registered-address", Grade::Must);
+    server().sends(302_000, &ask).breaks("registered-address", Grade::Must);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 
+use super::adapter::Hand;
 use super::launch::{absolute, filled, resolve};
 use super::tool::{self, Tool};
-use super::adapter::Hand;
 use super::{Placeholders, RealCase};
 use crate::session::{IutCommand, IutReport};
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fotaproof_cases::ast::At;
 
+use super::client::Instance;
 use super::clock::Scaling;
 use super::survivors::MARKER;
-use super::client::Instance;
 use super::{Placeholders, fill};
 
 /// How a process is started.

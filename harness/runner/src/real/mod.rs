@@ -63,8 +63,8 @@ pub(crate) use driver::given_up;
 pub use driver::run_case;
 pub use interrupt::{Interrupt, InterruptHandle, interrupt};
 pub use placeholders::{Placeholders, fill};
-pub use server_role::{ServerCase, run_case as run_server_case};
 pub use readiness::{NotReady, Readiness, prepare};
+pub use server_role::{ServerCase, run_case as run_server_case};
 pub use store::{FlashStore, StoreError};
 pub use survivors::MARKER;
 

@@ -293,7 +293,10 @@ impl<'a> Relay<'a> {
                 payload,
                 facts,
             };
-            #[cfg_attr(not(feature = "tun"), expect(unused_variables, reason = "only a TUN device can be told of it"))]
+            #[cfg_attr(
+                not(feature = "tun"),
+                expect(unused_variables, reason = "only a TUN device can be told of it")
+            )]
             let id = if cut {
                 link.send_fragmented(now, sent)
             } else {

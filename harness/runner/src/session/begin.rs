@@ -217,7 +217,8 @@ impl Session {
                 }
             }
             let role = self.config.case.role.value;
-            let rules = network::rules(change.rules.as_deref().unwrap_or_default(), now, role).map_err(|e| e.to_string())?;
+            let rules =
+                network::rules(change.rules.as_deref().unwrap_or_default(), now, role).map_err(|e| e.to_string())?;
             for rule in rules {
                 self.script.guards.push(self.world.link.add_rule(rule));
             }

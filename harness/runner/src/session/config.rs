@@ -138,7 +138,10 @@ pub struct SessionConfig {
 
 /// What a driver tells a session.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one call, and a message of an adapter is rare beside datagrams")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call, and a message of an adapter is rare beside datagrams"
+)]
 pub enum Input {
     /// The IUT sent a datagram.
     Datagram {

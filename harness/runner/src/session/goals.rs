@@ -53,18 +53,37 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Act {
     Nothing,
-    Wait { until: Duration },
-    Ops { ops: Vec<OpId>, other: bool },
-    Listen { until: Duration },
-    Await { what: Await, until: Duration },
-    AwaitMessage { until: Duration },
+    Wait {
+        until: Duration,
+    },
+    Ops {
+        ops: Vec<OpId>,
+        other: bool,
+    },
+    Listen {
+        until: Duration,
+    },
+    Await {
+        what: Await,
+        until: Duration,
+    },
+    AwaitMessage {
+        until: Duration,
+    },
     /// Many datagrams at a rate.
     Burst(Box<super::burst::Bursting>),
-    IutState { up: bool, until: Duration },
+    IutState {
+        up: bool,
+        until: Duration,
+    },
     /// The adapter was asked.
-    Adapter { id: u64 },
+    Adapter {
+        id: u64,
+    },
     /// A device sent a request.
-    DeviceRequest { tag: u32 },
+    DeviceRequest {
+        tag: u32,
+    },
 }
 
 impl Act {

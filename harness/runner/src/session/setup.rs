@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use fotaproof_cases::ast::{
-    At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, Role, ServerBehaviour,
-    Step,
+    At, Case, CodeMatch, Expect, Fault, FaultAction, Repository as RepositoryAst, RepositoryPlace, Role,
+    ServerBehaviour, Step,
 };
 use fotaproof_checks::{CheckConfig, Checks};
 use fotaproof_coap as coap;
@@ -287,10 +287,12 @@ fn asks_for_messages(case: &Case) -> bool {
                 .any(|one| expect(&one.value.expect.value))
             || e.all_of.iter().flatten().any(|one| expect(&one.value))
     }
-    case.all_steps()
-        .any(|(_, step)| {
-            step.await_message.is_some() || step.replay.is_some() || step.remember.is_some() || step.expect.as_ref().is_some_and(|e| expect(&e.value))
-        })
+    case.all_steps().any(|(_, step)| {
+        step.await_message.is_some()
+            || step.replay.is_some()
+            || step.remember.is_some()
+            || step.expect.as_ref().is_some_and(|e| expect(&e.value))
+    })
 }
 
 /// Whether any step asks for the version that was running before.

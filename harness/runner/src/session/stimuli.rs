@@ -222,7 +222,9 @@ impl Session {
                     .last_etag()
                     .ok_or_else(|| "no answer had an ETag".to_owned())?
             } else {
-                etag.parse::<fotaproof_cases::ast::Hex>().map_err(|problem| problem.to_string())?.0
+                etag.parse::<fotaproof_cases::ast::Hex>()
+                    .map_err(|problem| problem.to_string())?
+                    .0
             };
             build::add_option(&mut packet, option::ETAG, value);
         }

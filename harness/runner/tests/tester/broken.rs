@@ -77,7 +77,11 @@ fn a_session_starts_and_stops_its_instance() {
 fn an_adapter_that_says_nothing() {
     let (outcome, _) = run(BODY, |_, _| Vec::new());
     is_the_adapters(&outcome);
-    assert!(outcome.reason.contains("does not reply to `start`"), "{}", outcome.reason);
+    assert!(
+        outcome.reason.contains("does not reply to `start`"),
+        "{}",
+        outcome.reason
+    );
 }
 
 #[test]

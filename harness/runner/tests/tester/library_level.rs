@@ -63,7 +63,10 @@ steps:
 fn the_harness_drives_the_update() {
     let (outcome, asked) = play_without("update-", BODY);
     assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:#?}");
-    assert!(asked.contains(&"write-blocks") && asked.contains(&"execute"), "{asked:?}");
+    assert!(
+        asked.contains(&"write-blocks") && asked.contains(&"execute"),
+        "{asked:?}"
+    );
     assert!(!asked.contains(&"update-start"), "{asked:?}");
 }
 

@@ -113,8 +113,14 @@ fn the_same_seed_writes_the_same_journal() {
     assert!(first.1 == again.1, "the journals differ");
     let text = String::from_utf8_lossy(&first.1);
     assert!(text.contains("\"role\":\"server\""));
-    assert!(text.contains("\"by\":\"truth\""), "what the device has is in the journal");
-    assert!(text.contains("update-start"), "what the adapter was asked is in the journal");
+    assert!(
+        text.contains("\"by\":\"truth\""),
+        "what the device has is in the journal"
+    );
+    assert!(
+        text.contains("update-start"),
+        "what the adapter was asked is in the journal"
+    );
 }
 
 #[test]
@@ -136,14 +142,16 @@ fn a_device_and_a_server_are_run_together_by_role() {
 #[test]
 fn a_case_without_an_answer_to_its_question_is_inconclusive() {
     // the device is never switched on
-    let outcome = play("
+    let outcome = play(
+        "
 device: {start: false}
 given:
   - await: registration
     within: 30s
 steps:
   - expect: {executes: 0}
-");
+",
+    );
     assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:#?}");
     assert!(outcome.never_registered);
     assert!(outcome.duration >= Duration::from_secs(30));

@@ -343,6 +343,8 @@ fn a_taken_port_is_named() {
         spec: LinkSpec::perfect(),
         seed: 1,
         capture: None,
+        #[cfg(feature = "tun")]
+        tun: None,
     };
     let error = run(&options, &AtomicBool::new(true), &mut |_| {}).unwrap_err();
     assert!(

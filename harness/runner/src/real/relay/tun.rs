@@ -120,7 +120,11 @@ impl Tun {
 
     /// Takes packets of the program; each datagram that is whole goes to `each` with its sender and receiver, and whether it
     /// came in fragments.
-    pub(super) fn receive(&mut self, now: Duration, each: &mut dyn FnMut(SocketAddr, SocketAddr, Bytes, bool)) -> usize {
+    pub(super) fn receive(
+        &mut self,
+        now: Duration,
+        each: &mut dyn FnMut(SocketAddr, SocketAddr, Bytes, bool),
+    ) -> usize {
         for count in 0..BATCH {
             let Ok(length) = self.device.recv(&mut self.buffer) else {
                 return count;
@@ -196,7 +200,6 @@ fn filled(command: &[String], to: SocketAddr) -> Vec<String> {
 }
 
 /// A namespace belongs to a thread: this one makes it, and the program inherits it.
-#[expect(clippy::disallowed_methods, reason = "the relay stands outside the sans-IO engine")]
 fn in_namespace(mtu: u16, command: &[String]) -> Result<(SyncDevice, Child), TunError> {
     let make = || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|error| TunError::Namespace(error.into()))?;
@@ -287,7 +290,10 @@ mod tests {
         assert_eq!((checksum(&packet[..20]), checksum(&packet[20..])), (0, 0));
         // the header that it quotes: DF, UDP, 1100 + 8 + 20 bytes, and the ports
         let quoted = &packet[28..];
-        assert_eq!((quoted[6], quoted[9], u16::from_be_bytes([quoted[2], quoted[3]])), (0x40, 17, 1128));
+        assert_eq!(
+            (quoted[6], quoted[9], u16::from_be_bytes([quoted[2], quoted[3]])),
+            (0x40, 17, 1128)
+        );
         assert_eq!(u16::from_be_bytes([quoted[20], quoted[21]]), 50_000);
         assert_eq!(u16::from_be_bytes([quoted[22], quoted[23]]), 5683);
     }
@@ -296,6 +302,9 @@ mod tests {
     fn placeholders_name_the_server_as_the_program_sees_it() {
         let words = ["a", "--to={server.host}:{server.port}", "{server.uri}/rd"].map(str::to_owned);
         let to = SocketAddr::from(([127, 0, 0, 1], 5683));
-        assert_eq!(filled(&words, to), ["a", "--to=10.255.0.2:5683", "coap://10.255.0.2:5683/rd"]);
+        assert_eq!(
+            filled(&words, to),
+            ["a", "--to=10.255.0.2:5683", "coap://10.255.0.2:5683/rd"]
+        );
     }
 }

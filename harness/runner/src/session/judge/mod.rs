@@ -665,9 +665,14 @@ fn rests_on_absence(what: &What, running: &Running, seen: &str) -> bool {
         Some(Back::Code(_) | Back::Rst)
     );
     match what {
-        What::Code | What::Format | What::Values | What::Links | What::PayloadLength | What::Body | What::Attributes | What::Tlv => {
-            !answered
-        },
+        What::Code
+        | What::Format
+        | What::Values
+        | What::Links
+        | What::PayloadLength
+        | What::Body
+        | What::Attributes
+        | What::Tlv => !answered,
         What::Answers => running.blocks.is_empty(),
         What::Image { .. } => !seen.starts_with("SHA-256"),
         What::Never | What::NotStatus => false,

@@ -167,13 +167,7 @@ impl Session {
             None => (self.facts.firmware.get(&object), running.anchor.samples),
         };
         let seen: Vec<u8> = known
-            .map(|firmware: &Firmware| {
-                firmware
-                    .since(since)
-                    .iter()
-                    .filter_map(|s| s.state)
-                    .collect()
-            })
+            .map(|firmware: &Firmware| firmware.since(since).iter().filter_map(|s| s.state).collect())
             .unwrap_or_default();
         for state in seen {
             self.judge_never(object, state, tester.as_deref());

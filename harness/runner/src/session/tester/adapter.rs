@@ -168,7 +168,10 @@ impl Session {
 
     fn adapter_reply(&mut self, reply: Reply) {
         let Some(asked) = self.tester.waiting.remove(&reply.id) else {
-            let title = format!("the adapter replies to request {}, which was not made or is answered", reply.id);
+            let title = format!(
+                "the adapter replies to request {}, which was not made or is answered",
+                reply.id
+            );
             self.adapter_broke(&title, &told(&reply));
             return;
         };

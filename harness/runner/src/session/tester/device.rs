@@ -115,7 +115,11 @@ impl TestDevice {
 
     /// Gives it a datagram; one to a port that is closed is lost.
     pub(crate) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let socket = self.ports.iter().find(|(_, port)| **port == to.port()).map(|(id, _)| *id);
+        let socket = self
+            .ports
+            .iter()
+            .find(|(_, port)| **port == to.port())
+            .map(|(id, _)| *id);
         if let Some(socket) = socket {
             let bytes = Bytes::copy_from_slice(bytes);
             self.handle(now, DeviceInput::Datagram { socket, from, bytes });

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use fotaproof_adapter::UpdateStatus;
 use fotaproof_cases::ast::{
-    CodeMatch, DeviceFacts, Expect, FirmwareVersion, Many, ProgressExpect, ResultName, StateName, StatusName, UpdateMethod,
-    ValueMatch,
+    CodeMatch, DeviceFacts, Expect, FirmwareVersion, Many, ProgressExpect, ResultName, StateName, StatusName,
+    UpdateMethod, ValueMatch,
 };
 use fotaproof_wire::path::LwPath;
 
@@ -140,7 +140,10 @@ impl Session {
             *next = None;
         }
         if now >= until {
-            let seen = pair.map_or_else(|| "no pair".to_owned(), |pair| format!("{}/{} ({told})", pair.0, pair.1));
+            let seen = pair.map_or_else(
+                || "no pair".to_owned(),
+                |pair| format!("{}/{} ({told})", pair.0, pair.1),
+            );
             return broken(format!("ends {}", pairs_told(wanted)), seen);
         }
         Poll::Pending
@@ -436,9 +439,17 @@ impl Session {
                 ("pulls", want.pulls.as_ref(), count(truth.pulls_started)),
                 ("writes of a URI", want.uri_writes.as_ref(), count(truth.uri_writes)),
                 ("blocks", want.blocks.as_ref(), count(truth.blocks_received)),
-                ("refused Executes", want.executes_refused.as_ref(), count(truth.executes_refused)),
+                (
+                    "refused Executes",
+                    want.executes_refused.as_ref(),
+                    count(truth.executes_refused),
+                ),
                 ("registrations", want.registrations.as_ref(), count(truth.registrations)),
-                ("updates of the registration", want.updates.as_ref(), count(truth.updates)),
+                (
+                    "updates of the registration",
+                    want.updates.as_ref(),
+                    count(truth.updates),
+                ),
                 ("resets", want.resets.as_ref(), count(truth.resets)),
                 ("Executes of Cancel", want.cancels.as_ref(), count(truth.cancels)),
             ],
@@ -467,7 +478,9 @@ fn facts_differ(want: &DeviceFacts, device: &TestDevice) -> Option<(String, Stri
             code => truth.last_answer.is_some_and(|last| code.matches(last.0)),
         };
         if !right {
-            let seen = truth.last_answer.map_or_else(|| "none".to_owned(), |code| code.to_string());
+            let seen = truth
+                .last_answer
+                .map_or_else(|| "none".to_owned(), |code| code.to_string());
             return Some((format!("{code} from the server"), seen));
         }
     }
@@ -517,9 +530,14 @@ fn told(progress: &fotaproof_adapter::Progress) -> String {
 }
 
 fn progress_matches(want: &ProgressExpect, have: &fotaproof_adapter::Progress) -> bool {
-    let state = |wanted: &Many<StateName>| have.state.is_some_and(|state| wanted.iter().any(|want| want.0 == state));
-    let result =
-        |wanted: &Many<ResultName>| have.result.is_some_and(|result| wanted.iter().any(|want| want.0 == result));
+    let state = |wanted: &Many<StateName>| {
+        have.state
+            .is_some_and(|state| wanted.iter().any(|want| want.0 == state))
+    };
+    let result = |wanted: &Many<ResultName>| {
+        have.result
+            .is_some_and(|result| wanted.iter().any(|want| want.0 == result))
+    };
     let method = |wanted: UpdateMethod| have.method.as_deref() == Some(wanted.word());
     let version = |wanted: &ValueMatch| have.version.as_ref().is_some_and(|version| wanted.matches(version));
     let percent = |wanted: &ValueMatch| have.percent.is_some_and(|percent| wanted.matches(&percent.to_string()));

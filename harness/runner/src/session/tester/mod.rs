@@ -118,10 +118,7 @@ impl Session {
             endpoint: config.endpoint.clone(),
             location: device.truth.location.clone(),
             from: address,
-            version: config
-                .lwm2m_text
-                .clone()
-                .unwrap_or_else(|| config.lwm2m.to_string()),
+            version: config.lwm2m_text.clone().unwrap_or_else(|| config.lwm2m.to_string()),
             lifetime: config.lifetime,
             objects: Vec::new(),
             new: device.truth.registrations == 1,

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::net::SocketAddr;
 
 use fotaproof_cases::ast::{
-    Behaviour as BehaviourAst, BehaviourAction, CodeMatch, Delivery, DeviceSetup, MessageType, OnRequest as OnAst, Pair,
-    Span,
+    Behaviour as BehaviourAst, BehaviourAction, CodeMatch, Delivery, DeviceSetup, MessageType, OnRequest as OnAst,
+    Pair, Span,
 };
 use fotaproof_lwm2m::definitions::Version;
 use fotaproof_lwm2m::device::{Act, Behaviour, DeviceConfig, NumSelect, OnRequest};
@@ -60,7 +60,11 @@ pub(super) fn device_config(
         // Q is a query parameter of its own from LwM2M 1.1 on, and a letter of the binding before
         let queue = binding.contains('Q');
         if config.lwm2m == Version::V1_0 {
-            config.binding = if binding == "Q" { "UQ".to_owned() } else { binding.clone() };
+            config.binding = if binding == "Q" {
+                "UQ".to_owned()
+            } else {
+                binding.clone()
+            };
         } else {
             config.binding = binding.replace('Q', "");
             if config.binding.is_empty() {
@@ -169,7 +173,9 @@ fn behaviour(ast: &BehaviourAst) -> Result<Behaviour, Unable> {
             block1: size,
             size1: ast.size1,
         },
-        BehaviourAction::SmallerBlock => Act::SmallerBlock(size.ok_or_else(|| "`smaller-block` needs `size`".to_owned())?),
+        BehaviourAction::SmallerBlock => {
+            Act::SmallerBlock(size.ok_or_else(|| "`smaller-block` needs `size`".to_owned())?)
+        }
         BehaviourAction::Separate => Act::Separate { delay, ack: true },
         BehaviourAction::SeparateWithoutAck => Act::Separate {
             delay: span(ast.delay, Duration::ZERO),

@@ -8,10 +8,10 @@ use fotaproof_lwm2m::server::{RequestSpec, TokenChoice};
 use fotaproof_wire::path::LwPath;
 use fotaproof_wire::value::Value;
 
+use super::super::Session;
 use super::super::answer::{Answer, Back};
 use super::super::goals::Act;
 use super::super::stimuli::Unable;
-use super::super::Session;
 use super::adapter::protocol_value;
 use super::setup;
 
@@ -38,7 +38,11 @@ impl Session {
         {
             return self.begin_device_request(&request.value).map(Some);
         }
-        if step.network.as_ref().is_some_and(|change| change.value.rebind == Some(true)) {
+        if step
+            .network
+            .as_ref()
+            .is_some_and(|change| change.value.rebind == Some(true))
+        {
             let now = self.now;
             for device in self.world.devices.values_mut() {
                 device.act(now, DeviceAct::Rebind);
@@ -179,7 +183,10 @@ impl Session {
             Operation::WriteBlocks {
                 instance,
                 endpoint,
-                path: write.to.as_ref().map_or_else(|| "/5/0/0".to_owned(), |path| path.0.clone()),
+                path: write
+                    .to
+                    .as_ref()
+                    .map_or_else(|| "/5/0/0".to_owned(), |path| path.0.clone()),
                 file: self.file_of_package(package),
                 block: write.block.as_ref().map(|block| block.value),
             }

@@ -249,7 +249,12 @@ impl Session {
 
     pub(super) fn update_task_done(&mut self, update: usize, id: TaskId, task: &Task, reply: &Reply) {
         let now = self.now;
-        if let Some(campaign) = self.tester.updates.get_mut(update).and_then(|run| run.campaign.as_mut()) {
+        if let Some(campaign) = self
+            .tester
+            .updates
+            .get_mut(update)
+            .and_then(|run| run.campaign.as_mut())
+        {
             let outcome = outcome_of(reply, task);
             campaign.handle(now, Happening::Done { task: id, outcome });
         }
