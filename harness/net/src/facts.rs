@@ -15,6 +15,15 @@ pub enum Toward {
     Peer,
 }
 
+impl core::fmt::Display for Toward {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Iut => "the IUT",
+            Self::Peer => "the peer",
+        })
+    }
+}
+
 impl Toward {
     /// Both directions, in the order the link keeps them.
     pub const BOTH: [Self; 2] = [Self::Iut, Self::Peer];

@@ -363,7 +363,7 @@ impl DirectionSpec {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
     /// An MTU no IP link may have.
-    #[error("mtu toward {toward:?} is {mtu}, below 68 (RFC 791 section 3.2)")]
+    #[error("mtu toward {toward} is {mtu}, below 68 (RFC 791 section 3.2)")]
     Mtu {
         /// Direction.
         toward: Toward,
@@ -371,7 +371,7 @@ pub enum SpecError {
         mtu: u16,
     },
     /// A probability outside 0 to 1.
-    #[error("{what} toward {toward:?} is {value}, not a probability from 0 to 1")]
+    #[error("{what} toward {toward} is {value}, not a probability from 0 to 1")]
     Probability {
         /// Direction.
         toward: Toward,
@@ -381,7 +381,7 @@ pub enum SpecError {
         value: f64,
     },
     /// A rate of zero.
-    #[error("rate toward {toward:?} is 0: a link that carries nothing is a blackout")]
+    #[error("rate toward {toward} is 0: a link that carries nothing is a blackout")]
     Rate {
         /// Direction.
         toward: Toward,

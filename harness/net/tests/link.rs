@@ -527,9 +527,9 @@ fn a_spec_that_makes_no_sense_says_why() {
         change(&mut spec);
         spec.check().unwrap_err()
     };
-    insta::assert_snapshot!(wrong(|spec| spec.mtu_toward_iut = Some(67)), @"mtu toward Iut is 67, below 68 (RFC 791 section 3.2)");
-    insta::assert_snapshot!(wrong(|spec| spec.toward_server.loss = Loss::Bernoulli(1.5)), @"loss toward Server is 1.5, not a probability from 0 to 1");
-    insta::assert_snapshot!(wrong(|spec| spec.toward_server.rate_bps = Some(0)), @"rate toward Server is 0: a link that carries nothing is a blackout");
+    insta::assert_snapshot!(wrong(|spec| spec.mtu_toward_iut = Some(67)), @"mtu toward the IUT is 67, below 68 (RFC 791 section 3.2)");
+    insta::assert_snapshot!(wrong(|spec| spec.toward_server.loss = Loss::Bernoulli(1.5)), @"loss toward the peer is 1.5, not a probability from 0 to 1");
+    insta::assert_snapshot!(wrong(|spec| spec.toward_server.rate_bps = Some(0)), @"rate toward the peer is 0: a link that carries nothing is a blackout");
     insta::assert_snapshot!(wrong(|spec| spec.blackouts.push(Blackout::both(ms(2), ms(2)))), @"blackout 0 ends before it begins");
     insta::assert_snapshot!(wrong(|spec| spec.rules.push(Rule { name: "r".into(), times: Some(0), ..Rule::default() })), @r#"rule "r": 0 times never acts"#);
     assert!(matches!(

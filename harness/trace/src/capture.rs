@@ -119,6 +119,8 @@ pub struct CaptureWriter<W: io::Write> {
     step: Option<String>,
     iut: Vec<String>,
     planned: Option<u64>,
+    /// Where a block is put together.
+    block: Vec<u8>,
 }
 
 impl<W: io::Write> core::fmt::Debug for CaptureWriter<W> {
@@ -186,6 +188,7 @@ impl<W: io::Write> CaptureWriter<W> {
             step: None,
             iut: Vec::new(),
             planned: None,
+            block: Vec::new(),
         })
     }
 
@@ -355,6 +358,12 @@ impl<W: io::Write> CaptureWriter<W> {
     }
 
     fn write(&mut self, packet: Waiting) -> Result<(), CaptureError> {
+        if packet.comments.is_empty()
+            && let Some(block) = plain_block(self.epoch + packet.at, packet.point, &packet.bytes, &mut self.block)
+        {
+            self.writer.get_mut().write_all(block)?;
+            return Ok(());
+        }
         let comment = |text: &String| EnhancedPacketOption::Common(CommonOption::Comment(Cow::Owned(cut(text))));
         let block = EnhancedPacketBlock {
             interface_id: match packet.point {
@@ -369,6 +378,37 @@ impl<W: io::Write> CaptureWriter<W> {
         self.writer.write_pcapng_block(block)?;
         Ok(())
     }
+}
+
+/// An Enhanced Packet Block without options (pcapng, section 4.3), as nearly all are; none for what a time or a length cannot
+/// say.
+fn plain_block<'a>(at: Duration, point: Point, bytes: &[u8], block: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    const TYPE: u32 = 6;
+    const AROUND: usize = 32;
+    let at = u64::try_from(at.as_nanos()).ok()?;
+    let captured = u32::try_from(bytes.len()).ok()?;
+    let padded = bytes.len().next_multiple_of(4);
+    let length = u32::try_from(padded + AROUND).ok()?;
+    let interface: u32 = match point {
+        Point::Iut => 0,
+        Point::Peer => 1,
+    };
+    block.clear();
+    for word in [
+        TYPE,
+        length,
+        interface,
+        (at >> 32) as u32,
+        at as u32,
+        captured,
+        captured,
+    ] {
+        block.extend_from_slice(&word.to_le_bytes());
+    }
+    block.extend_from_slice(bytes);
+    block.resize(block.len() + padded - bytes.len(), 0);
+    block.extend_from_slice(&length.to_le_bytes());
+    Some(block)
 }
 
 /// What is worth saying about a packet's fate.

@@ -66,6 +66,16 @@ pub mod hex {
             .collect()
     }
 
+    /// Appends the digits as text.
+    pub(crate) fn append(bytes: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + bytes.len() * 2, 0);
+        let (pairs, _) = out[start..].as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(bytes) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+    }
+
     /// The bytes of hexadecimal digits, or the offset of the first character that is none.
     ///
     /// # Errors
@@ -94,10 +104,8 @@ pub mod hex {
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = Vec::with_capacity(value.len() * 2);
-        for byte in value {
-            digits.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
+        let mut digits = Vec::new();
+        append(value, &mut digits);
         // Digits are text; the check is cheap beside the rest.
         serializer.serialize_str(core::str::from_utf8(&digits).unwrap_or_default())
     }

@@ -31,39 +31,41 @@ enum Held {
 impl Device {
     /// The objects that a server may see.
     pub(super) fn objects(&self) -> Vec<u16> {
+        self.object_ids().collect()
+    }
+
+    fn object_ids(&self) -> impl Iterator<Item = u16> + '_ {
         let dropped = &self.flash.dropped_objects;
         [1, 3, 4, 5]
             .into_iter()
             .filter(|object| !dropped.contains(object) && (*object != 4 || self.config.connectivity))
-            .collect()
     }
 
     /// The resources of an instance, those that cannot be read included.
     pub(super) fn resources(&self, object: u16) -> Vec<u16> {
+        self.resource_ids(object).collect()
+    }
+
+    fn resource_ids(&self, object: u16) -> impl Iterator<Item = u16> + '_ {
         let ids: &[u16] = match object {
             1 => SERVER,
             3 => DEVICE,
             4 => CONNECTIVITY,
-            5 => {
-                let defined = definitions::object(5, self.config.object5);
-                let mut ids: Vec<u16> = defined
-                    .iter()
-                    .flat_map(definitions::Object::resources)
-                    .map(|resource| resource.id)
-                    .collect();
-                if self.has(Defect::VendorResourceIn5) {
-                    ids.push(VENDOR_RESOURCE);
-                }
-                ids.retain(|id| !self.is_absent(5, *id));
-                return ids;
-            }
             _ => &[],
         };
+        let defined = (object == 5).then(|| definitions::object(5, self.config.object5));
+        let of_firmware = defined
+            .flatten()
+            .into_iter()
+            .flat_map(|object| object.resources())
+            .map(|resource| resource.id);
+        let vendor = (object == 5 && self.has(Defect::VendorResourceIn5)).then_some(VENDOR_RESOURCE);
         ids.iter()
             .copied()
-            .filter(|id| !self.is_absent(object, *id))
-            .filter(|id| !(object == 3 && *id == 3 && self.has(Defect::VersionAbsent)))
-            .collect()
+            .chain(of_firmware)
+            .chain(vendor)
+            .filter(move |id| !self.is_absent(object, *id))
+            .filter(move |id| !(object == 3 && *id == 3 && self.has(Defect::VersionAbsent)))
     }
 
     fn is_absent(&self, object: u16, resource: u16) -> bool {
@@ -72,7 +74,7 @@ impl Device {
 
     pub(super) fn exists(&self, path: &LwPath) -> bool {
         let Some(object) = path.object else { return true };
-        if !self.objects().contains(&object) {
+        if !self.object_ids().any(|known| known == object) {
             return false;
         }
         if path
@@ -82,7 +84,7 @@ impl Device {
             return false;
         }
         let Some(resource) = path.resource else { return true };
-        if !self.resources(object).contains(&resource) {
+        if !self.resource_ids(object).any(|known| known == resource) {
             return false;
         }
         let Some(instance) = path.resource_instance else {

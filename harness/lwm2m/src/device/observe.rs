@@ -100,11 +100,10 @@ impl Observe {
     }
 
     /// What is observed, a path for each observation; of a composite one all its paths.
-    pub(super) fn paths(&self) -> Vec<LwPath> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = LwPath> + '_ {
         self.all
             .iter()
             .flat_map(|observation| observation.paths.iter().copied())
-            .collect()
     }
 
     pub(super) fn take_dirty(&mut self) -> bool {
@@ -216,7 +215,8 @@ impl Device {
     }
 
     fn attributes_of(&self, observation: &Observation) -> Attributes {
-        let Some(path) = observation.paths.first() else {
+        // asked of each observation whenever the deadline is, and hardly ever set
+        let Some(path) = observation.paths.first().filter(|_| !self.ram.attributes.is_empty()) else {
             return Attributes::default();
         };
         (1..=path.depth())

@@ -89,6 +89,19 @@ impl Registration {
             .map(|segment| format!("/{}", String::from_utf8_lossy(segment)))
             .collect()
     }
+
+    /// Whether [`location_text`](Self::location_text) is this.
+    pub(super) fn is_at(&self, text: &str) -> bool {
+        let mut rest = text.as_bytes();
+        for segment in &self.location {
+            let below = rest
+                .strip_prefix(b"/")
+                .and_then(|rest| rest.strip_prefix(segment.as_slice()));
+            let Some(below) = below else { return false };
+            rest = below;
+        }
+        rest.is_empty()
+    }
 }
 
 impl Device {

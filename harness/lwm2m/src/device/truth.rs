@@ -97,23 +97,92 @@ pub struct Executed {
 impl Device {
     /// What is true of it.
     pub fn truth(&self) -> DeviceTruth {
-        let pair = self.flash.firmware;
-        DeviceTruth {
-            powered: self.is_on(),
-            asleep: self.is_listening() && self.is_deaf(self.clock),
-            registered: self.is_on() && self.ram.registration.is_registered(),
-            location: self.ram.registration.location_text(),
-            state: pair.state.value() as u8,
-            result: pair.result.value() as u8,
-            version: self.flash.version.clone(),
-            running_sha256: self.flash.running_digest.clone(),
-            received: self.flash.received.clone(),
-            stored: self.flash.image().len() as u64,
-            observed: self.ram.observe.paths(),
-            boots: self.flash.boots,
-            installs: self.flash.installs,
-            ..self.tally.clone()
+        let mut truth = DeviceTruth::default();
+        self.refresh_truth(&mut truth);
+        truth
+    }
+
+    /// Brings what was true of it up to date. With each block of a push a few counts change and nothing else: the rest
+    /// keeps its memory.
+    pub fn refresh_truth(&self, truth: &mut DeviceTruth) {
+        fn renew<T: Clone + PartialEq>(old: &mut T, new: &T) {
+            if old != new {
+                old.clone_from(new);
+            }
         }
+        let DeviceTruth {
+            powered,
+            asleep,
+            registered,
+            location,
+            registrations,
+            updates,
+            last_answer,
+            state,
+            result,
+            history,
+            version,
+            running_sha256,
+            received,
+            packages_received,
+            stored,
+            executed,
+            executes,
+            executes_refused,
+            cancels,
+            blocks_received,
+            pushes_started,
+            pulls_started,
+            uri_writes,
+            uris,
+            resets,
+            requests,
+            rejected,
+            last_request,
+            reads,
+            observed,
+            observes,
+            boots,
+            installs,
+        } = truth;
+        let (tally, flash, ram) = (&self.tally, &self.flash, &self.ram);
+        *powered = self.is_on();
+        *asleep = self.is_listening() && self.is_deaf(self.clock);
+        *registered = self.is_on() && ram.registration.is_registered();
+        if !ram.registration.is_at(location) {
+            *location = ram.registration.location_text();
+        }
+        *registrations = tally.registrations;
+        *updates = tally.updates;
+        *last_answer = tally.last_answer;
+        *state = flash.firmware.state.value() as u8;
+        *result = flash.firmware.result.value() as u8;
+        renew(history, &tally.history);
+        renew(version, &flash.version);
+        renew(running_sha256, &flash.running_digest);
+        renew(received, &flash.received);
+        *packages_received = tally.packages_received;
+        *stored = flash.image().len() as u64;
+        renew(executed, &tally.executed);
+        *executes = tally.executes;
+        *executes_refused = tally.executes_refused;
+        *cancels = tally.cancels;
+        *blocks_received = tally.blocks_received;
+        *pushes_started = tally.pushes_started;
+        *pulls_started = tally.pulls_started;
+        *uri_writes = tally.uri_writes;
+        renew(uris, &tally.uris);
+        *resets = tally.resets;
+        *requests = tally.requests;
+        *rejected = tally.rejected;
+        *last_request = tally.last_request;
+        renew(reads, &tally.reads);
+        if !ram.observe.paths().eq(observed.iter().copied()) {
+            *observed = ram.observe.paths().collect();
+        }
+        renew(observes, &tally.observes);
+        *boots = flash.boots;
+        *installs = flash.installs;
     }
 
     /// Counts a request of the server and what it was answered.

@@ -118,7 +118,8 @@ impl Session {
         if has_action(step) {
             self.script.anchor = began;
         }
-        let mut running = Running::new(index, given, Arc::new(step.value.clone()), step.pos.line, text, began);
+        let step_of_case = Arc::new(step.value.clone());
+        let mut running = Box::new(Running::new(index, given, step_of_case, step.pos.line, text, began));
         running.anchor = self.script.anchor;
         running.sent_before = self.world.sent.len();
         let asks = step
@@ -137,7 +138,7 @@ impl Session {
     }
 
     /// Goes on with a step; puts it back when it is not over.
-    fn follow(&mut self, mut running: Running) -> bool {
+    fn follow(&mut self, mut running: Box<Running>) -> bool {
         let mut busy = false;
         loop {
             match running.phase {

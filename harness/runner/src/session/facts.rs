@@ -1,10 +1,11 @@
 //! What rules may know of a CoAP datagram, the request that it answers included.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fotaproof_checks::hash::{Address, Map};
 use fotaproof_net as net;
 use fotaproof_trace::Toward;
 use fotaproof_wire::coap::{BlockValue, MessageView, Type};
@@ -12,9 +13,9 @@ use fotaproof_wire::coap::{BlockValue, MessageView, Type};
 /// Which request a response answers, for rules by path or block. The peer is the end of the harness.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
-    by_id: HashMap<(SocketAddr, bool, u16), Arc<Asked>>,
-    by_token: HashMap<(SocketAddr, bool, Bytes), Arc<Asked>>,
-    order: VecDeque<(SocketAddr, bool, u16, Bytes)>,
+    by_id: Map<(Address, bool, u16), Arc<Asked>>,
+    by_token: Map<(Address, bool, Bytes), Arc<Asked>>,
+    order: VecDeque<(Address, bool, u16, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl Conversations {
 
     fn asked(&mut self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
         let asked = Arc::new(asked);
+        let peer = Address(peer);
         if self.order.len() >= Self::KEPT
             && let Some((from, by, id, token)) = self.order.pop_front()
         {
@@ -45,10 +47,13 @@ impl Conversations {
 
     fn answered(&self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, token: &Bytes) -> Option<&Asked> {
         if !matches!(view.kind(), Type::Ack | Type::Rst) {
-            return self.by_token.get(&(peer, by_iut, token.clone())).map(AsRef::as_ref);
+            return self
+                .by_token
+                .get(&(Address(peer), by_iut, token.clone()))
+                .map(AsRef::as_ref);
         }
         // a second reply without the token answers nothing
-        let asked = self.by_id.get(&(peer, by_iut, view.message_id()))?;
+        let asked = self.by_id.get(&(Address(peer), by_iut, view.message_id()))?;
         (!view.code().is_response() || asked.token == *token).then_some(asked.as_ref())
     }
 

@@ -130,7 +130,8 @@ struct Listening {
 struct Script {
     /// Index over given and steps together.
     next: usize,
-    running: Option<Running>,
+    /// On the heap: it is taken out and put back after each datagram.
+    running: Option<Box<Running>>,
     findings: Vec<Finding>,
     notes: Vec<String>,
     measurements: Vec<Measurement>,

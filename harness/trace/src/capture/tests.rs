@@ -1,9 +1,11 @@
-use super::{CaptureInfo, CaptureWriter};
+use super::{CaptureInfo, CaptureWriter, plain_block};
 use crate::event::{Event, EventKind, Fate, FateOfPacket, Packet, Point, Toward};
 use crate::finding::{Blame, Finding, FindingSource, Grade};
 use crate::read::CaptureReader;
 use bytes::Bytes;
 use core::time::Duration;
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
+use std::borrow::Cow;
 
 fn event(at: u64, kind: EventKind) -> Event {
     Event {
@@ -140,4 +142,24 @@ fn a_cut_capture_gives_what_it_has() {
     assert_eq!(read.len(), 2);
     assert!(read[0].is_ok());
     assert!(read[1].is_err());
+}
+
+#[test]
+fn a_plain_packet_is_written_as_the_library_writes_it() {
+    for length in 0..9 {
+        let bytes = vec![7; length];
+        let block = EnhancedPacketBlock {
+            interface_id: 1,
+            timestamp: Duration::new(5_000_000_000, 7),
+            original_len: length as u32,
+            data: Cow::Borrowed(&bytes),
+            options: Vec::new(),
+        };
+        let mut capture = CaptureWriter::new(Vec::new(), &info()).unwrap();
+        let head = capture.writer.get_mut().len();
+        capture.writer.write_pcapng_block(block.clone()).unwrap();
+        let mut ours = Vec::new();
+        plain_block(block.timestamp, Point::Peer, &bytes, &mut ours).unwrap();
+        assert_eq!(capture.writer.get_mut()[head..], ours, "{length} bytes");
+    }
 }

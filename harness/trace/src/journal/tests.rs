@@ -194,7 +194,38 @@ fn a_broken_line_in_the_middle_has_its_number() {
     assert!(results[3].is_ok());
 }
 
+fn datagrams() -> impl Strategy<Value = Event> {
+    let address = || any::<std::net::SocketAddr>();
+    let ends = (any::<bool>(), any::<bool>(), address(), address());
+    let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u16>(), any::<u16>());
+    let content = (prop::collection::vec(any::<u8>(), 0..40), any::<bool>(), any::<bool>());
+    (ends, numbers, content).prop_map(
+        |((at_iut, to_iut, src, dst), (no, at, datagram, packets, largest), (payload, altered, planned))| Event {
+            no,
+            at: Duration::from_nanos(at),
+            kind: EventKind::Datagram(Datagram {
+                point: if at_iut { Point::Iut } else { Point::Peer },
+                toward: if to_iut { Toward::Iut } else { Toward::Peer },
+                datagram,
+                src,
+                dst,
+                payload: Bytes::from(payload),
+                packets,
+                largest,
+                altered,
+                planned,
+            }),
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn the_short_way_of_a_datagram_writes_the_same(event in datagrams()) {
+        let long = serde_json::to_string(&event).unwrap() + "\n";
+        prop_assert_eq!(String::from_utf8(written(&[event])).unwrap(), long);
+    }
+
     #[test]
     fn a_journal_cut_anywhere_is_readable(at in 0usize..4000) {
         let bytes = written(&one_of_each());

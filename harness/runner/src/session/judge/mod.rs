@@ -8,6 +8,7 @@ mod states;
 
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fotaproof_cases::ast::{At, CodeMatch, Expect};
 use fotaproof_trace::{Blame, EventKind, ExpectationOutcome, Finding, FindingSource, Grade, Verdict};
@@ -49,7 +50,8 @@ struct Goal {
     /// All goals of one body share it: when one breaks, the rest of the body says nothing.
     body: usize,
     line: u32,
-    expect: Box<Expect>,
+    /// Shared by the goals of a body: it is looked at after each datagram.
+    expect: Arc<Expect>,
     until: Duration,
     what: What,
 }
@@ -198,12 +200,13 @@ impl Session {
             .as_ref()
             .map_or_else(|| self.span("within", Duration::from_secs(60)), |w| w.value.0);
         let until = self.now + limit;
+        let shared = Arc::new(e.clone());
         let mut add = |line: u32, what: What| {
             goals.push_back(Goal {
                 weight,
                 body: own,
                 line,
-                expect: Box::new(e.clone()),
+                expect: Arc::clone(&shared),
                 until,
                 what,
             });

@@ -19,6 +19,8 @@ const FIRST_PORT: u16 = 50_000;
 #[derive(Debug)]
 pub(crate) struct TestDevice {
     device: Device,
+    /// When it has something to do: it is asked far more often than it changes.
+    deadline: Option<Duration>,
     host: IpAddr,
     ports: BTreeMap<SocketId, u16>,
     next_port: u16,
@@ -51,6 +53,17 @@ pub(crate) struct Changes {
     pub(crate) answers: Vec<ActAnswer>,
 }
 
+impl Changes {
+    /// Nothing that anybody must be told, as with most blocks of a push.
+    pub(crate) const fn are_none(&self) -> bool {
+        self.pairs.is_empty()
+            && self.registrations == 0
+            && self.updates == 0
+            && !self.deregistered
+            && self.answers.is_empty()
+    }
+}
+
 /// What a device gives the world.
 #[derive(Debug)]
 pub(crate) enum Given {
@@ -68,8 +81,10 @@ impl TestDevice {
     /// A device that is off.
     pub(crate) fn new(config: DeviceConfig, host: IpAddr) -> Self {
         let flash = Flash::new(config.version.clone());
+        let device = Device::new(config, flash);
         Self {
-            device: Device::new(config, flash),
+            deadline: device.poll_deadline(),
+            device,
             host,
             ports: BTreeMap::new(),
             next_port: FIRST_PORT,
@@ -106,6 +121,7 @@ impl TestDevice {
         }
         self.touched = true;
         self.device.handle(now, input);
+        self.deadline = self.device.poll_deadline();
     }
 
     /// Gives it an order.
@@ -128,14 +144,15 @@ impl TestDevice {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
-        if self.device.poll_deadline().is_some_and(|at| at <= now) {
+        if self.deadline.is_some_and(|at| at <= now) {
             self.touched = true;
             self.device.handle_timeout(now);
+            self.deadline = self.device.poll_deadline();
         }
     }
 
-    pub(crate) fn poll_deadline(&self) -> Option<Duration> {
-        self.device.poll_deadline()
+    pub(crate) const fn poll_deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// The next thing that it gives.
@@ -174,12 +191,14 @@ impl TestDevice {
 
     /// Looks at what is true of it now.
     pub(crate) fn refresh(&mut self) -> Changes {
-        let before = core::mem::replace(&mut self.truth, self.device.truth());
+        let (registrations, updates, registered) =
+            (self.truth.registrations, self.truth.updates, self.truth.registered);
+        self.device.refresh_truth(&mut self.truth);
         let now = &self.truth;
         let mut changes = Changes {
-            registrations: now.registrations.saturating_sub(before.registrations),
-            updates: now.updates.saturating_sub(before.updates),
-            deregistered: before.registered && !now.registered,
+            registrations: now.registrations.saturating_sub(registrations),
+            updates: now.updates.saturating_sub(updates),
+            deregistered: registered && !now.registered,
             ..Changes::default()
         };
         changes.pairs.extend(now.history.iter().skip(self.seen).copied());

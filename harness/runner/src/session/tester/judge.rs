@@ -235,6 +235,14 @@ impl Session {
         };
         let wants = e.ends_well.as_ref().is_none_or(|at| at.value);
         let run = self.judged_update(e);
+        // this is asked after each datagram: without an Execute the update goes on, until the server gives it up
+        if let Some(run) = run
+            && self.now < until
+            && device.truth.executed.iter().all(|executed| executed.at < run.began)
+            && run.progress().is_none_or(|progress| !progress.status.is_final())
+        {
+            return Poll::Pending;
+        }
         let image = match run.map(|run| run.image.clone()).map_or_else(|| self.package(None), Ok) {
             Ok(image) => image,
             Err(why) => return Poll::Unknown(why),
@@ -242,7 +250,7 @@ impl Session {
         let truth = &device.truth;
         let mut missing: Vec<String> = Vec::new();
         let mut hopeless = false;
-        // this is asked after each datagram: the digest is taken only where it can be right
+        // the digest is taken only where it can be right
         match &truth.received {
             Some(received)
                 if received.length == image.bytes.len() as u64 && received.sha256 == sha256(&image.bytes) => {}

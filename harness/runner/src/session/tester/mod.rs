@@ -112,6 +112,9 @@ impl Session {
             return;
         };
         let changes = device.refresh();
+        if changes.are_none() {
+            return;
+        }
         let address = device.address();
         let config = device.config();
         let registration = fotaproof_trace::Registration {
