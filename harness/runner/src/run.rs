@@ -119,7 +119,7 @@ pub fn run(
     };
     let mut aborted = None;
     if iut.is_embedded() {
-        work(cases.len(), options.jobs, &stop, interrupt, &one);
+        work(&order_of(cases, options.jobs), options.jobs, &stop, interrupt, &one);
     } else {
         aborted = crate::schedule::run_all(
             &crate::schedule::Schedule {
@@ -172,22 +172,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// In which order the cases begin. On several threads the long ones are first, so that no thread is left with one at the end.
+fn order_of(cases: &[LoadedCase], jobs: usize) -> Vec<usize> {
+    let is_long = |i: &usize| cases[*i].case.tags.iter().any(|tag| tag.value == "long");
+    let mut order: Vec<usize> = (0..cases.len()).collect();
+    if jobs > 1 {
+        order.sort_by_key(|i| !is_long(i));
+    }
+    order
+}
+
 /// Gives each index to one of some threads.
-fn work(count: usize, jobs: usize, stop: &AtomicBool, interrupt: &AtomicBool, one: &(dyn Fn(usize) + Sync)) {
+fn work(order: &[usize], jobs: usize, stop: &AtomicBool, interrupt: &AtomicBool, one: &(dyn Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
     let worker = || {
         loop {
             if stop.load(Ordering::Relaxed) || interrupt.load(Ordering::Relaxed) {
                 return;
             }
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
+            let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
-            }
-            one(i);
+            };
+            one(*i);
         }
     };
-    let jobs = jobs.clamp(1, count.max(1));
+    let jobs = jobs.clamp(1, order.len().max(1));
     if jobs == 1 {
         worker();
         return;

@@ -57,7 +57,8 @@ pub(super) struct Exchange {
 
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    map: BTreeMap<ExchangeId, Exchange>,
+    /// Each on the heap: the tree moves its entries about as exchanges come and go.
+    map: BTreeMap<ExchangeId, Box<Exchange>>,
     by_message_id: Lookup<(SocketAddr, u16), ExchangeId>,
     by_token: Lookup<(SocketAddr, Token), ExchangeId>,
     timers: BTreeSet<(Duration, ExchangeId)>,
@@ -69,28 +70,28 @@ impl Exchanges {
     pub(super) fn insert(&mut self, exchange: Exchange) -> ExchangeId {
         let id = ExchangeId(self.next);
         self.next += 1;
-        self.map.insert(id, exchange);
+        self.map.insert(id, Box::new(exchange));
         id
     }
 
     pub(super) fn get(&self, id: ExchangeId) -> Option<&Exchange> {
-        self.map.get(&id)
+        self.map.get(&id).map(AsRef::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
-        self.map.get_mut(&id)
+        self.map.get_mut(&id).map(AsMut::as_mut)
     }
 
     /// The newest exchange with this message ID, finished ones included.
     pub(super) fn with_message_id(&self, peer: SocketAddr, message_id: u16) -> Option<(ExchangeId, &Exchange)> {
         let id = *self.by_message_id.get(&(peer, message_id))?;
-        self.map.get(&id).map(|exchange| (id, exchange))
+        self.map.get(&id).map(|exchange| (id, exchange.as_ref()))
     }
 
     /// The newest request with this token that is not finished.
     pub(super) fn with_token(&self, peer: SocketAddr, token: Token) -> Option<(ExchangeId, &Exchange)> {
         let id = *self.by_token.get(&(peer, token))?;
-        self.map.get(&id).map(|exchange| (id, exchange))
+        self.map.get(&id).map(|exchange| (id, exchange.as_ref()))
     }
 
     /// The oldest exchange with the peer that awaits something.
@@ -163,7 +164,7 @@ impl Exchanges {
     }
 
     /// Forgets an exchange.
-    pub(super) fn remove(&mut self, id: ExchangeId) -> Option<Exchange> {
+    pub(super) fn remove(&mut self, id: ExchangeId) -> Option<Box<Exchange>> {
         self.set_timer(id, None);
         let exchange = self.map.remove(&id)?;
         let message_ids = exchange

@@ -317,14 +317,13 @@ impl Session {
 
     fn pump(&mut self) {
         for _ in 0..TURN_LIMIT {
-            let mut busy = false;
             while let Some(turn) = self.world.turn(self.now) {
-                busy = true;
                 self.turn(turn);
                 if self.ended {
                     return;
                 }
             }
+            let mut busy = false;
             if self.is_tester() {
                 busy |= self.overdue();
                 if self.ended {
@@ -350,6 +349,9 @@ impl Session {
                 match self.world.turn(self.now) {
                     Some(turn) => self.turn(turn),
                     None => break,
+                }
+                if self.ended {
+                    return;
                 }
             }
         }
@@ -435,14 +437,14 @@ impl Session {
     /// Adds an event to the stream; the checks see it at once.
     fn emit(&mut self, kind: EventKind) {
         self.event_no += 1;
-        let event = Event {
+        let event = Arc::new(Event {
             no: self.event_no,
             at: self.now,
             kind,
-        };
+        });
         let mut found = Vec::new();
         self.checks.on_event(&event, &mut found);
-        self.out.push_back(Output::Event(Arc::new(event)));
+        self.out.push_back(Output::Event(event));
         for finding in found {
             self.find(finding);
         }

@@ -43,24 +43,30 @@ fn words<T: core::fmt::Display>(all: &[T]) -> String {
     words.join(" or ")
 }
 
+/// The name of the device that an expectation is about.
+fn judged_name(e: &Expect) -> &str {
+    e.device
+        .as_ref()
+        .map_or(fotaproof_cases::devices::MAIN, |at| at.value.as_str())
+}
+
 impl Session {
     fn judged_device(&self, e: &Expect) -> Result<&TestDevice, Poll> {
-        let name = Self::device_name(e.device.as_ref());
+        let name = judged_name(e);
         self.world
             .devices
-            .get(&name)
+            .get(name)
             .ok_or_else(|| Poll::Unknown(format!("there is no device `{name}`")))
     }
 
     /// The update that was last begun on the device.
     fn judged_update(&self, e: &Expect) -> Option<&UpdateRun> {
-        let name = Self::device_name(e.device.as_ref());
+        let name = judged_name(e);
         self.tester.updates.iter().rev().find(|run| run.device == name)
     }
 
     fn settle_device(&mut self, e: &Expect) {
-        let name = Self::device_name(e.device.as_ref());
-        if let Some(device) = self.world.devices.get_mut(&name) {
+        if let Some(device) = self.world.devices.get_mut(judged_name(e)) {
             device.firmware.settle();
         }
     }
