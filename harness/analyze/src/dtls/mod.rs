@@ -5,13 +5,14 @@
 //! choose instead, the extended master secret (RFC 7627), encrypt-then-MAC (RFC 7366) and connection ids (RFC 9146).
 
 mod keys;
-mod record;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use self::keys::{Hello, Keys, Sealed, Suite, Transcript};
-use self::record::{Assembly, Message, Record, content_type, handshake_type};
+use fotaproof_dtls::handshake::{Assembly, Message, handshake_type};
+use fotaproof_dtls::hello::{ClientHello, ServerHello};
+use fotaproof_dtls::protection::{CipherSuite, Envelope, Keys, Negotiated};
+use fotaproof_dtls::record::{self, Record, content_type};
 
 pub use self::keys::Secrets;
 
@@ -53,11 +54,12 @@ pub struct Decryptor {
 #[derive(Debug)]
 struct Conversation {
     client: SocketAddr,
-    client_hello: record::HelloBody,
-    server_hello: Option<record::HelloBody>,
+    client_hello: ClientHello,
+    server_hello: Option<ServerHello>,
     from_client: Assembly,
     from_server: Assembly,
-    transcript: Transcript,
+    /// The handshake messages, as an extended master secret hashes them (RFC 7627 section 4).
+    transcript: Vec<u8>,
     /// The ClientKeyExchange is in the transcript: it is as long as it gets.
     complete: bool,
     /// Candidates until a record opens with one of them.
@@ -126,7 +128,7 @@ impl Decryptor {
         let from_client = match record.cid {
             [] => src == conversation.client,
             // the id is the receiver's
-            cid => conversation.client_hello.cid.as_deref() != Some(cid),
+            cid => conversation.client_hello.extensions.connection_id.as_deref() != Some(cid),
         };
         conversation.derive(&self.secrets);
         conversation.open(from_client, record)
@@ -162,11 +164,14 @@ impl Decryptor {
         };
         conversation.handshake(src, content);
         let cids = [
-            conversation.server_hello.as_ref().and_then(|hello| hello.cid.clone()),
             conversation
                 .server_hello
                 .as_ref()
-                .and_then(|_| conversation.client_hello.cid.clone()),
+                .and_then(|hello| hello.extensions.connection_id.clone()),
+            conversation
+                .server_hello
+                .as_ref()
+                .and_then(|_| conversation.client_hello.extensions.connection_id.clone()),
         ];
         for cid in cids.into_iter().flatten().filter(|cid| !cid.is_empty()) {
             if self.by_cid.len() < 2 * CONVERSATIONS {
@@ -177,23 +182,23 @@ impl Decryptor {
 }
 
 /// The ClientHello that a handshake record begins with, if it is whole in it.
-fn first_hello(content: &[u8]) -> Option<record::HelloBody> {
+fn first_hello(content: &[u8]) -> Option<ClientHello> {
     if *content.first()? != handshake_type::CLIENT_HELLO {
         return None;
     }
     let message = Assembly::default().take(content).into_iter().next()?;
-    record::hello(&message)
+    ClientHello::parse(&message.body).ok()
 }
 
 impl Conversation {
-    fn new(client: SocketAddr, hello: record::HelloBody, previous: Option<Keys>) -> Self {
+    fn new(client: SocketAddr, hello: ClientHello, previous: Option<Keys>) -> Self {
         Self {
             client,
             client_hello: hello,
             server_hello: None,
             from_client: Assembly::default(),
             from_server: Assembly::default(),
-            transcript: Transcript::default(),
+            transcript: Vec::new(),
             complete: false,
             keys: Vec::new(),
             proven: false,
@@ -217,20 +222,22 @@ impl Conversation {
         match message.kind {
             handshake_type::HELLO_VERIFY_REQUEST => {
                 // RFC 6347 section 4.2.6: neither it nor the hello before it counts
-                self.transcript.0.clear();
+                self.transcript.clear();
                 return;
             }
             handshake_type::CLIENT_HELLO if by_client => {
-                if let Some(hello) = record::hello(message) {
+                if let Ok(hello) = ClientHello::parse(&message.body) {
                     self.client_hello = hello;
                 }
-                self.transcript.0.clear();
+                self.transcript.clear();
             }
-            handshake_type::SERVER_HELLO if !by_client => self.server_hello = record::hello(message),
+            handshake_type::SERVER_HELLO if !by_client => {
+                self.server_hello = ServerHello::parse(&message.body).ok();
+            }
             _ => {}
         }
-        if !self.complete && self.transcript.0.len() + message.body.len() < TRANSCRIPT_LIMIT {
-            message.transcript(&mut self.transcript.0);
+        if !self.complete && self.transcript.len() + message.body.len() < TRANSCRIPT_LIMIT {
+            message.transcript(&mut self.transcript);
         }
         self.complete |= message.kind == handshake_type::CLIENT_KEY_EXCHANGE;
     }
@@ -241,15 +248,18 @@ impl Conversation {
             return;
         }
         let Some(server) = &self.server_hello else { return };
-        let Some(suite) = Suite::of(server.suite) else { return };
-        let hello = Hello {
+        let Some(suite) = CipherSuite::of(server.suite) else {
+            return;
+        };
+        let (client, answers) = (&self.client_hello.extensions, &server.extensions);
+        let hello = Negotiated {
             client_random: self.client_hello.random,
             server_random: server.random,
             suite,
-            extended_master_secret: server.extended_master_secret && self.client_hello.extended_master_secret,
-            encrypt_then_mac: server.encrypt_then_mac && self.client_hello.encrypt_then_mac,
+            extended_master_secret: answers.extended_master_secret && client.extended_master_secret,
+            encrypt_then_mac: answers.encrypt_then_mac && client.encrypt_then_mac,
         };
-        let transcript = self.complete.then_some(&self.transcript);
+        let transcript = self.complete.then_some(&self.transcript[..]);
         self.keys = secrets
             .masters(&hello, transcript)
             .iter()
@@ -259,7 +269,7 @@ impl Conversation {
 
     fn open(&mut self, from_client: bool, record: &Record<'_>) -> Opened {
         let with_cid = record.content_type == content_type::TLS12_CID;
-        let sealed = Sealed {
+        let sealed = Envelope {
             content_type: record.content_type,
             version: record.version,
             number: record.number,
