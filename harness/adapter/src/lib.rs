@@ -16,7 +16,9 @@ pub use message::{
     Addresses, Answer, ErrorKind, Event, Hello, Message, Progress, Registration, Reply, ReplyError, Response,
     UpdateStatus,
 };
-pub use request::{Conditions, DeviceAction, Listen, Method, Operation, Package, Request, Security, Timings, Value};
+pub use request::{
+    Conditions, Credential, DeviceAction, Listen, Method, Operation, Package, Request, Security, Timings, Value,
+};
 
 pub use schema::schemas;
 

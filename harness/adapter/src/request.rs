@@ -274,7 +274,75 @@ pub enum Security {
         /// The endpoint that alone may register with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint: Option<String>,
+        /// The credentials of further devices. No other identity is known.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<Credential>,
     },
+}
+
+/// A pre-shared key (RFC 4279).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Credential {
+    /// The identity.
+    pub identity: String,
+    /// The key, in hexadecimal.
+    pub key: String,
+    /// The endpoint that alone may register with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
+impl Credential {
+    /// The bytes of the key; none when it is not hexadecimal.
+    #[must_use]
+    pub fn key_bytes(&self) -> Option<Vec<u8>> {
+        let digits: Option<Vec<u8>> = self
+            .key
+            .chars()
+            .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+            .collect();
+        let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+        Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    }
+}
+
+impl Security {
+    /// All credentials; none without DTLS.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Credential> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Psk {
+                identity,
+                key,
+                endpoint,
+                others,
+            } => {
+                let first = Credential {
+                    identity: identity.clone(),
+                    key: key.clone(),
+                    endpoint: endpoint.clone(),
+                };
+                core::iter::once(first).chain(others.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// The protocol's form of these credentials; none of no credential.
+    #[must_use]
+    pub fn of(mut credentials: Vec<Credential>) -> Option<Self> {
+        if credentials.is_empty() {
+            return None;
+        }
+        let first = credentials.remove(0);
+        Some(Self::Psk {
+            identity: first.identity,
+            key: first.key,
+            endpoint: first.endpoint,
+            others: credentials,
+        })
+    }
 }
 
 /// Timings of the server.

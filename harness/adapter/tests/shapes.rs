@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fotaproof_adapter::{
-    Addresses, Answer, Conditions, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method, Operation, Package,
+    Addresses, Answer, Conditions, Credential, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method, Operation, Package,
     Progress, Registration, Reply, ReplyError, Request, Response, Security, Timings, UpdateStatus, Value, parse,
     schemas, to_line,
 };
@@ -30,6 +30,11 @@ fn operations() -> Vec<Operation> {
                 identity: text("id"),
                 key: text("00ff"),
                 endpoint: Some(endpoint()),
+                others: vec![Credential {
+                    identity: text("id2"),
+                    key: text("0123"),
+                    endpoint: None,
+                }],
             }),
             timings: Some(Timings {
                 ack_timeout_ms: Some(2000),

@@ -67,8 +67,10 @@ pub const CLAIMS: &[ClaimInfo] = &[
     claim("srv:radio", "the server looks at the radio before it starts"),
     claim("srv:stages", "the server rolls out in stages"),
     claim("srv:retry", "the server tries failed devices again"),
-    claim("srv:dtls", "the server speaks DTLS"),
+    claim("srv:dtls", "the server speaks DTLS with pre-shared keys"),
+    claim("srv:dtls-cid", "the server gives DTLS connection ids"),
     claim("srv:queue", "the server honours queue mode"),
+    claim("srv:send", "the server takes Send (LwM2M 1.1)"),
 ];
 
 /// The kinds of package, each also a claim `pkg:KIND`.

@@ -1,7 +1,8 @@
 //! Cases with a server under test: their steps in words, and what their types cannot say.
 
 use crate::ast::{
-    At, Behaviour, BehaviourAction, Case, CodeMatch, DeviceAction, DeviceSetup, DeviceStep, Expect, Method, Pos, Role,
+    At, Behaviour, BehaviourAction, Case, CodeMatch, ControlStep, DeviceAction, DeviceSetup, DeviceStep, Expect, IutAction,
+    Method, Pos, Role,
     ServerOp, Step, UpdateControl, UpdateSpec, is_block_size,
 };
 use crate::problem::{Mistake, Place};
@@ -126,12 +127,29 @@ pub fn update_text(update: &UpdateSpec) -> String {
 
 /// What is done with an update, in words.
 #[must_use]
-pub const fn control_text(control: UpdateControl) -> &'static str {
-    match control {
-        UpdateControl::Pause => "the update is held",
-        UpdateControl::Resume => "the update goes on",
-        UpdateControl::Cancel => "the update is given up",
-    }
+pub fn control_text(control: &ControlStep) -> String {
+    let which = match (&control.update, &control.device) {
+        (Some(label), _) => format!("the update `{}`", label.value),
+        (None, Some(device)) => format!("the update of device {}", device.value),
+        (None, None) => "the update".to_owned(),
+    };
+    let does = match control.action {
+        UpdateControl::Pause => "is held",
+        UpdateControl::Resume => "goes on",
+        UpdateControl::Cancel => "is given up",
+    };
+    format!("{which} {does}")
+}
+
+/// Whether the power of a server under test is cut, which ends its adapter's process.
+#[must_use]
+pub fn cuts_server(case: &Case) -> bool {
+    case.role.value == Role::Server
+        && case
+            .given
+            .iter()
+            .chain(&case.steps)
+            .any(|step| step.iut.as_ref().is_some_and(|action| action.value == IutAction::PowerCut))
 }
 
 /// The operations that a `server-op` names, in words; a correct one has exactly one.
@@ -226,7 +244,6 @@ fn step_keys(step: &Step) -> Vec<(&'static str, Role, Pos)> {
         ("push", Client, step.push.as_ref().map(|v| at(v.pos))),
         ("pull", Client, step.pull.as_ref().map(|v| at(v.pos))),
         ("server", Client, step.server.as_ref().map(|v| at(v.pos))),
-        ("iut", Client, step.iut.as_ref().map(|v| at(v.pos))),
         ("poll", Client, step.poll.as_ref().map(|v| at(v.pos))),
         ("device", Server, step.device.as_ref().map(|v| at(v.pos))),
         ("update", Server, step.update.as_ref().map(|v| at(v.pos))),
@@ -270,13 +287,13 @@ fn instead(key: &str) -> &'static str {
         | "read-composite" | "observe-composite" | "write-composite" => {
             "tell the server by `server-op:`, such as `server-op: {read: /5/0/3}`"
         }
-        "iut" => "the server runs for the whole case; `device: {do: ..}` is about the devices",
+        "iut" => "the server is started before the case; steps `iut: stop` and `iut: start` restart it",
         "server" | "answers" => "what a device answers is said by `behaviours:`",
         "poll" | "alive" => "the truth of a device is known without asking",
         "registration" => "ask for `facts: {registered: true}`, or for messages with `path: /rd`",
         "notification" => "ask for messages with `from: device` and `observe: true`",
         "device" | "ends-well" | "executes" | "facts" | "status" | "not-status" | "progress" | "update"
-        | "update-control" | "server-op" | "devices" => "it goes with `role: server`",
+        | "update-control" | "server-op" | "devices" | "timings" => "it goes with `role: server`",
         _ => "it belongs to the other role",
     }
 }
@@ -311,6 +328,9 @@ pub(crate) fn case_mistakes(case: &Case) -> Vec<Mistake> {
             if !case.devices.is_empty() {
                 top("devices", &mut all);
             }
+            if case.timings.is_some() {
+                top("timings", &mut all);
+            }
         }
         Role::Server => {
             if case.server.is_some() {
@@ -327,8 +347,10 @@ pub(crate) fn case_mistakes(case: &Case) -> Vec<Mistake> {
         twice.help = Some("`device:` is the device `main`".to_owned());
         all.push(twice);
     }
+    let named = devices(case);
     for setup in case.device.iter().chain(case.devices.values()) {
         setup_mistakes(setup, &mut all);
+        crate::security::mistakes(setup, &named, &mut all);
     }
     all
 }
@@ -479,6 +501,9 @@ pub(crate) fn names(step: &Step) -> Names {
         names.packages.extend(update.package.clone());
         names.repositories.extend(update.repository.clone());
     }
+    if let Some(device) = step.update_control.as_ref().and_then(|control| control.device.clone()) {
+        names.devices.push(device);
+    }
     if let Some(op) = &step.server_op {
         if op.serve.is_none() {
             names.devices.push(named(op.device.as_ref(), op.pos));
@@ -503,6 +528,24 @@ pub(crate) fn step_mistakes(role: Role, step: &At<Step>) -> Vec<Mistake> {
     }
     if let Some(device) = &step.device {
         device_mistakes(device, &mut all);
+    }
+    if let Some(action) = step.iut.as_ref().filter(|action| role == Role::Server && action.value == IutAction::Fresh) {
+        all.push(mistake(
+            "role",
+            action.pos,
+            "nobody can wipe what a server keeps",
+            Some("`iut: stop` and `iut: start`: it begins with what it keeps itself"),
+        ));
+    }
+    if let Some(control) = step.update_control.as_ref()
+        && let (Some(_), Some(device)) = (&control.update, &control.device)
+    {
+        all.push(mistake(
+            "update-control",
+            device.pos,
+            "an update is named by `update` or by `device`",
+            None,
+        ));
     }
     if let Some(update) = &step.update {
         let places = [

@@ -459,6 +459,16 @@ fn distances_text(expect: &MessageExpect) -> String {
             message_text(&share.of)
         ));
     }
+    if let Some(turns) = &expect.turns {
+        text.push_str(&format!(
+            ", in turns with {}, at least {} changes",
+            message_text(&turns.with),
+            turns.least
+        ));
+    }
+    if let Some(most) = &expect.outstanding {
+        text.push_str(&format!(", {most} of them to one receiver unacknowledged at the same time"));
+    }
     text
 }
 

@@ -24,6 +24,7 @@ mod more;
 pub mod node;
 pub mod problem;
 pub mod schema;
+mod security;
 pub mod select;
 pub mod steps;
 pub mod validate;

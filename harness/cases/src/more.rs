@@ -172,7 +172,9 @@ pub(crate) fn expect_mistakes(expect: &At<Expect>, action: &str) -> Vec<Mistake>
                 || message.share.is_some()
                 || message.before.is_some()
                 || message.after.is_some()
-                || message.total_bytes.is_some();
+                || message.total_bytes.is_some()
+                || message.turns.is_some()
+                || message.outstanding.is_some();
             if together && !counted {
                 all.push(say(
                     "silence",

@@ -284,7 +284,7 @@ pub fn actions(step: &Step) -> Vec<Action> {
         add("update", update.pos, Aside, false, devices::update_text(update));
     }
     if let Some(control) = &step.update_control {
-        let text = devices::control_text(control.value).to_owned();
+        let text = devices::control_text(control);
         add("update-control", control.pos, Aside, false, text);
     }
     if let Some(op) = &step.server_op {
@@ -607,6 +607,7 @@ pub fn messages_of(step: &Step) -> Vec<&MessageMatch> {
                 all.extend(message.after.as_ref());
                 all.extend(message.spaced.as_ref().and_then(|spaced| spaced.after.as_ref()));
                 all.extend(message.share.as_ref().map(|share| &share.of));
+                all.extend(message.turns.as_ref().map(|turns| &turns.with));
             }
             let compared = expect.compare.iter().flat_map(|all| all.value.iter());
             all.extend(compared.filter_map(|compare| compare.message.as_ref()));

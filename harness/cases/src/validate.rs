@@ -561,6 +561,9 @@ impl Work<'_> {
         if let Some(label) = &step.abort {
             self.label(label, labels);
         }
+        if let Some(label) = step.update_control.as_ref().and_then(|control| control.update.as_ref()) {
+            self.label(label, labels);
+        }
         if let Some(burst) = &step.burst {
             self.payload(burst.datagram.payload.as_ref(), burst.pos);
             self.party(burst.datagram.sender.as_ref(), burst.pos);

@@ -41,6 +41,9 @@ struct ServeArgs {
     /// Plants a defect of servers; can be given several times.
     #[arg(long, value_name = "NAME")]
     defect: Vec<String>,
+    /// How many times faster than the wall its clock runs, as a harness that runs at `--speed` wants it.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    speed: f64,
 }
 
 /// `adapter check`.
@@ -89,12 +92,18 @@ fn served(args: &ServeArgs) -> Done {
             .map_err(|_| Failure::Usage(format!("there is no defect `{name}` of servers")))?;
         defects.insert(defect);
     }
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        return Err(Failure::Usage(format!(
+            "a speed of {} is not possible; it is a positive number such as 20",
+            args.speed
+        )));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (handle, stop) = interrupt();
         terminal::stop_at_signals(handle)?;
         let lines = terminal::stdin_lines(None);
-        serve(&defects, lines, stop, &mut |line| print(line)).await;
+        serve(&defects, args.speed, lines, stop, &mut |line| print(line)).await;
         Ok::<_, Failure>(())
     })?;
     // the thread that reads standard input may still wait for a line

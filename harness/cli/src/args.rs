@@ -98,6 +98,9 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Ends what a harness started that was killed; a harness starts it by itself.
+    #[command(hide = true)]
+    Keep,
 }
 
 /// Where cases come from and which are meant.

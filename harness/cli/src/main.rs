@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use fotaproof_reports::model::exit_code;
+use fotaproof_runner::real::keeper;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             return exit(code);
         }
     };
+    keeper::employ(&["keep"]);
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::list(&args),
@@ -66,7 +68,12 @@ fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(exit_code::PASSED)
         }
+        Command::Keep => {
+            keeper::keep(std::io::stdin().lock());
+            Ok(exit_code::PASSED)
+        }
     };
+    keeper::dismiss();
     match done {
         Ok(code) => exit(code),
         Err(failure) => {

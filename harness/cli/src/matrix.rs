@@ -34,7 +34,13 @@ pub(crate) struct MatrixArgs {
     #[arg(long, value_name = "FILE,..", value_delimiter = ',', required = true)]
     servers: Vec<String>,
     /// The networks between them: names of profiles or network files.
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', default_value = "ethernet")]
+    #[arg(
+        long,
+        visible_alias = "network",
+        value_name = "NAME,..",
+        value_delimiter = ',',
+        default_value = "ethernet"
+    )]
     networks: Vec<String>,
     /// The ways that the package goes.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [WayArg::Push, WayArg::Pull])]
@@ -48,7 +54,10 @@ pub(crate) struct MatrixArgs {
     /// Cells in real time at once.
     #[arg(long, short = 'j', value_name = "N", default_value_t = 4)]
     jobs: usize,
-    /// A cell in real time is given up after so many seconds; what its network and package need if absent.
+    /// How many times faster than the wall the clock of a cell in real time runs, for all its peers; their manifests have to allow it.
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    speed: f64,
+    /// A cell in real time is given up after so many seconds of its clock; what its network and package need if absent.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// The folder for the runs.
@@ -83,7 +92,15 @@ enum MatrixFormat {
 }
 
 pub(crate) fn matrix(args: &MatrixArgs) -> Done {
+    if args.speed < 1.0 || !args.speed.is_finite() {
+        return Err(Failure::Usage("--speed takes a number of at least 1".to_owned()));
+    }
     let plan = plan(args)?;
+    for (role, parties) in [(Role::Client, &plan.clients), (Role::Server, &plan.servers)] {
+        for party in parties {
+            party.at_speed(role, args.speed).map_err(Failure::Usage)?;
+        }
+    }
     let flag = interrupt::flag();
     let started = SystemTime::now();
     let folder = new_folder(&args.out, &run_name(started)).map_err(|error| Failure::Environment(error.to_string()))?;
@@ -91,6 +108,8 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     let options = Options {
         jobs: args.jobs.max(1),
         folder: folder.clone(),
+        speed: args.speed,
+        today: humantime::format_rfc3339_seconds(started).to_string()[..10].to_owned(),
         limit: args.timeout.map(Duration::from_secs),
     };
     let shown = Shown::new(cells, args.format == MatrixFormat::Human);
@@ -101,7 +120,7 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     if flag.load(Ordering::Relaxed) {
         results.exit_code = exit_code::INTERRUPTED;
     }
-    write_files(&folder, &results)?;
+    let written = write_files(&folder, &results);
     let place = folder.display().to_string();
     print(&match args.format {
         MatrixFormat::Human => terminal::render(
@@ -119,6 +138,8 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
         MatrixFormat::Json => json::render(&results).map_err(|error| Failure::Environment(error.to_string()))?,
         MatrixFormat::Markdown => markdown::render(&results),
     });
+    // what was found is told first: a disk that is full does not take it away
+    written?;
     Ok(results.exit_code)
 }
 
@@ -166,12 +187,12 @@ fn parties(words: &[String], role: Role) -> Result<Vec<Party>, Failure> {
             Party::of_iut(iut, role).map_err(|error| Failure::Usage(error.to_string()))
         }
     };
-    words
+    let words: Vec<&str> = words
         .iter()
         .map(|word| word.trim())
         .filter(|word| !word.is_empty())
-        .map(one)
-        .collect()
+        .collect();
+    distinct(&words).into_iter().map(|word| one(word)).collect()
 }
 
 /// A number of bytes, with `k` or `KiB` and `M` or `MiB` for the powers of 1024.
@@ -214,6 +235,7 @@ fn results(
             .map_or_else(|| run_name(started), |name| name.to_string_lossy().into_owned()),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: took.as_secs_f64(),
+        speed: args.speed,
         seed: plan.seed,
         size: plan.size,
         clients: finished.clients,
@@ -222,6 +244,7 @@ fn results(
         ways: plan.ways.clone(),
         totals: MatrixTotals::of(&cells),
         cells,
+        stale_expectations: finished.stale,
         notes: finished.notes,
         aborted: finished.aborted,
         exit_code: exit_code::PASSED,
@@ -250,6 +273,9 @@ fn repeat(args: &MatrixArgs, plan: &Plan, client: &str, server: &str, network: &
         plan.size,
         plan.seed
     );
+    if args.speed > 1.0 {
+        text += &format!(" --speed {}", args.speed);
+    }
     if let Some(timeout) = args.timeout {
         text += &format!(" --timeout {timeout}");
     }

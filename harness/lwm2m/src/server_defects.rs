@@ -3,7 +3,7 @@
 //!
 //! A defect is a parameter of the one server there is, never a fork of it. Those of the message layer become [`Quirks`] of the endpoint, those of a
 //! transfer become quirks of the block-wise sender, the others are asked for where the campaign or the server decides. The names are those of the
-//! catalogue of cases; most were seen in the field. The embedded server has no DTLS, so the defect of the case on DTLS is not here.
+//! catalogue of cases; most were seen in the field.
 
 use core::fmt;
 use core::str::FromStr;
@@ -88,6 +88,11 @@ server_defects! {
     RadioIgnored = "srv-radio-ignored": "The transfer starts at any signal strength.",
     // Repository.
     RepoBlock0 = "srv-repo-block-0": "Every GET of a file is answered with block 0.",
+    // DTLS.
+    IdentityUnbound = "srv-identity-unbound": "An endpoint name is accepted from any PSK identity.",
+    AnyIdentity = "srv-any-identity": "A PSK identity that nobody knows is taken for the first that is known.",
+    FailureEndsAll = "srv-failure-ends-all": "A DTLS handshake that fails ends the associations of all devices.",
+    CidIgnored = "srv-cid-ignored": "Records with a connection id are dropped when they come from a new address.",
     // Beyond the catalogue.
     ExecuteTwice = "srv-execute-twice": "Execute is sent a second time right after it was answered.",
     KeepClearIgnored = "srv-keep-clear-ignored": "Execute and transfers go into periods that are to be kept clear.",
@@ -95,6 +100,11 @@ server_defects! {
     FailedIsSuccess = "srv-failed-is-success": "Any Result above 1 is reported as a success.",
     Deregister404 = "srv-deregister-404": "A De-register is answered 4.04 and the registration stays.",
     LocationMissing = "srv-location-missing": "The 2.01 of a Register has no Location-Path.",
+    UnknownUpdateAccepted = "srv-unknown-update-accepted": "An Update of a registration that the server does not have is answered 2.04.",
+    PauseHoldsAll = "srv-pause-holds-all": "A pause of one update holds those of all devices.",
+    SendRefused = "srv-send-refused": "A Send is answered 4.05.",
+    RepoEtagChanges = "srv-repo-etag-changes": "From block 8 on the repository gives another ETag for the same file.",
+    NstartIgnored = "srv-nstart-ignored": "During a push State is read while a block waits for its acknowledgement.",
 }
 
 /// Defects that a server has.

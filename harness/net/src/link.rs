@@ -168,6 +168,28 @@ impl Link {
         self.send_as(now, datagram, oversize)
     }
 
+    /// A datagram that takes another way than this link, and has from it only what a capture needs: numbers of its own, and the
+    /// bytes of its packet where those are wanted.
+    pub fn pass_by(&mut self, src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> (DatagramId, PacketId, Bytes) {
+        let id = DatagramId(self.datagrams);
+        self.datagrams += 1;
+        let packet = self.next_packet();
+        if !self.with_bytes || payload.len() > packet::max_payload(src, dst) {
+            return (id, packet, Bytes::new());
+        }
+        let bytes = packet::ip_packet(&Content {
+            src,
+            dst,
+            // its numbers are unique, which is all that an identification is for
+            ident: (packet.0 & 0xffff) as u32,
+            dont_fragment: true,
+            udp: &packet::udp_header(src, dst, payload),
+            payload,
+            part: None,
+        });
+        (id, packet, bytes.into())
+    }
+
     fn send_as(&mut self, now: Duration, datagram: Datagram, oversize: Oversize) -> DatagramId {
         let now = now.max(self.clock);
         self.clock = now;

@@ -15,6 +15,7 @@ use crate::session::PackageImage;
 pub struct EmbeddedServer {
     server: UpdateServer,
     address: SocketAddr,
+    secure: Option<SocketAddr>,
     /// Packages by the names under which the session speaks of them.
     files: BTreeMap<String, Bytes>,
 }
@@ -28,6 +29,8 @@ pub struct EmbeddedServer {
 pub enum ServerOutput {
     /// A datagram.
     Transmit {
+        /// From this address of the server.
+        from: SocketAddr,
         /// To this address.
         to: SocketAddr,
         /// The datagram.
@@ -41,10 +44,11 @@ impl EmbeddedServer {
     /// A server that can take these packages.
     #[must_use]
     pub fn new(config: UpdateServerConfig, packages: &BTreeMap<String, PackageImage>) -> Self {
-        let address = config.address;
+        let (address, secure) = (config.address, config.secure);
         Self {
             server: UpdateServer::new(config),
             address,
+            secure,
             files: packages
                 .iter()
                 .map(|(name, image)| (name.clone(), image.bytes.clone()))
@@ -58,9 +62,29 @@ impl EmbeddedServer {
         self.address
     }
 
-    /// Gives it a datagram.
+    /// Where it can be reached over DTLS.
+    #[must_use]
+    pub const fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure
+    }
+
+    /// Gives it a datagram at its secure address.
+    pub fn secure_datagram(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
+        if self.server.is_started() {
+            self.server.handle_secure_datagram(now, from, bytes);
+        }
+    }
+
+    /// Gives it a datagram; without an instance nobody listens.
     pub fn datagram(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
-        self.server.handle_datagram(now, from, bytes);
+        if self.server.is_started() {
+            self.server.handle_datagram(now, from, bytes);
+        }
+    }
+
+    /// Its process is killed: what it knew is lost, and nobody is told.
+    pub fn power_cut(&mut self) {
+        self.server.power_cut();
     }
 
     /// Asks it for something.
@@ -88,8 +112,12 @@ impl EmbeddedServer {
         if let Some(message) = self.server.poll_message() {
             return Some(ServerOutput::Message(message));
         }
-        let transmit = self.server.poll_transmit()?;
+        let (from, transmit) = match self.server.poll_transmit() {
+            Some(transmit) => (self.address, transmit),
+            None => (self.secure?, self.server.poll_secure_transmit()?),
+        };
         Some(ServerOutput::Transmit {
+            from,
             to: transmit.to,
             bytes: transmit.bytes,
         })

@@ -117,14 +117,22 @@ impl Expectations {
         judged
     }
 
-    /// The entry that covers a finding in a case.
+    /// The entry that covers a finding in a case, with its place in the file.
     #[must_use]
-    pub fn covering(&self, id: &str, finding: &Finding) -> Option<&ExpectedFailure> {
+    pub fn covering(&self, id: &str, finding: &Finding) -> Option<(usize, &ExpectedFailure)> {
         let base = id.split('[').next().unwrap_or(id);
         self.entries
             .iter()
-            .find(|entry| entry.is_for(id, base) && entry.covers(finding))
-            .map(|entry| &entry.failure)
+            .enumerate()
+            .find(|(_, entry)| entry.is_for(id, base) && entry.covers(finding))
+            .map(|(index, entry)| (index, &entry.failure))
+    }
+
+    /// Whether the entry at this place is for a case.
+    #[must_use]
+    pub fn is_for(&self, index: usize, id: &str) -> bool {
+        let base = id.split('[').next().unwrap_or(id);
+        self.entries.get(index).is_some_and(|entry| entry.is_for(id, base))
     }
 
     /// Entries that a case could have met and none did, and entries past their day. When the cases are `chosen` out of the

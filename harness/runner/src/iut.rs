@@ -280,7 +280,9 @@ impl Iut {
         parameters: Parameters,
         expected: Vec<ExpectedFailure>,
     ) -> Result<Self, IutError> {
-        let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(".")).to_path_buf();
+        // the parent of a bare name is empty
+        let beside = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = beside.unwrap_or_else(|| Path::new(".")).to_path_buf();
         let folder = folder.canonicalize().unwrap_or(folder);
         let mut iut = if let (Some(embedded), Role::Server) = (&manifest.embedded, manifest.role.value) {
             let mut defects = ServerDefectSet::new();

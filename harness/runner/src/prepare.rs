@@ -283,6 +283,7 @@ pub fn embedded_iut(case: &LoadedCase, iut: &Iut, config: &SessionConfig) -> Opt
         IutKind::Embedded(base) => base,
         IutKind::EmbeddedServer(defects) => {
             let server = UpdateServerConfig {
+                secure: Some(SocketAddr::new(address, 5684)),
                 seed: config.seed ^ 0x7570_6461,
                 defects: defects.clone(),
                 ..UpdateServerConfig::new(SocketAddr::new(address, 5683))

@@ -16,7 +16,7 @@ use crate::expected::Expectations;
 use crate::iut::Iut;
 use crate::prepare::session_config;
 use crate::real::adapter::{AdapterHost, Hand, launch_of};
-use crate::real::{self, Interrupt, RealCase, ServerCase};
+use crate::real::{self, Interrupt, RealCase, Scaling, ServerCase};
 use crate::run::{
     Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared,
 };
@@ -54,7 +54,16 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
         },
     };
     let root = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let host = launch_of(manifest, folder, &root, scratch.path()).map(|mut launch| {
+    // the clock of an adapter that is only a hand is not that of the device
+    let scaling = match manifest.role.value {
+        Role::Server => match real::scaling(manifest, schedule.options.case.speed) {
+            Ok(scaling) => scaling,
+            Err(refused) => return Some(refused.to_string()),
+        },
+        Role::Client => Scaling::default(),
+    };
+    let host = launch_of(manifest, folder, &root, scratch.path()).map(|launch| {
+        let mut launch = launch.scaled(&scaling);
         launch.log = schedule.options.folder.as_ref().map(|run| run.join("adapter.log"));
         AdapterHost::new(launch)
     });
@@ -313,7 +322,14 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
                 evidence.on_event(event);
             }
         };
-        let adapter = match &place.host {
+        // a case that cuts the power of its server kills a process, which must be nobody else's
+        let apart = match &place.host {
+            Some(host) if fotaproof_cases::devices::cuts_server(&case.case) => {
+                Some(Arc::new(host.apart(Some(output.with_extension("adapter.log")))))
+            }
+            _ => None,
+        };
+        let adapter = match apart.as_deref().or(place.host.as_ref()) {
             Some(host) => tokio::select! {
                 adapter = host.get() => match adapter {
                     Ok(adapter) => Some(adapter),
@@ -330,9 +346,15 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
             let case = ServerCase {
                 config,
                 adapter,
+                own: apart.clone(),
                 folder: folder.clone(),
+                speed: options.case.speed,
             };
-            return real::run_server_case(case, &mut sink, interrupt).await;
+            let outcome = real::run_server_case(case, &mut sink, interrupt).await;
+            if let Some(apart) = apart {
+                apart.quit(QUIT).await;
+            }
+            return outcome;
         }
         let real_case = RealCase {
             config,

@@ -25,6 +25,7 @@ impl VirtualIut {
         match self {
             Self::Device(device) => device.datagram(now, from, to, bytes),
             Self::Server(server) if to == server.address() => server.datagram(now, from, &bytes),
+            Self::Server(server) if server.secure_address() == Some(to) => server.secure_datagram(now, from, &bytes),
             Self::Server(_) => {}
         }
     }
@@ -33,6 +34,10 @@ impl VirtualIut {
     pub fn command(&mut self, now: Duration, command: IutCommand) -> Option<IutReport> {
         match self {
             Self::Device(device) => device.command(now, command),
+            Self::Server(server) if command == IutCommand::PowerCut => {
+                server.power_cut();
+                Some(IutReport::PowerCut)
+            }
             Self::Server(_) => None,
         }
     }
@@ -77,13 +82,10 @@ impl VirtualIut {
                 EmbeddedOutput::Transmit { from, to, bytes } => Input::Datagram { from, to, bytes },
                 EmbeddedOutput::Report(report) => Input::Iut(report),
             },
-            Self::Server(server) => {
-                let from = server.address();
-                match server.poll_output()? {
-                    ServerOutput::Transmit { to, bytes } => Input::Datagram { from, to, bytes },
-                    ServerOutput::Message(message) => Input::Adapter(AdapterInput::Message(message)),
-                }
-            }
+            Self::Server(server) => match server.poll_output()? {
+                ServerOutput::Transmit { from, to, bytes } => Input::Datagram { from, to, bytes },
+                ServerOutput::Message(message) => Input::Adapter(AdapterInput::Message(message)),
+            },
         })
     }
 }

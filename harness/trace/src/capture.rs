@@ -3,6 +3,7 @@
 //! Packets wait in memory up to a bound before they are written, because what is worth saying about a packet (the rule
 //! that dropped it, the finding that rests on it) is known only after it passed.
 
+use crate::dtls::DtlsEvent;
 use crate::event::{Datagram, Event, EventKind, Fate, FateOfPacket, HookPhase, IutEvent, Packet, Point};
 use crate::finding::Finding;
 use bytes::Bytes;
@@ -119,6 +120,8 @@ pub struct CaptureWriter<W: io::Write> {
     step: Option<String>,
     iut: Vec<String>,
     planned: Option<u64>,
+    /// The third interface is described.
+    aside: bool,
     /// Where a block is put together.
     block: Vec<u8>,
 }
@@ -158,13 +161,7 @@ impl<W: io::Write> CaptureWriter<W> {
             ("iut", "the end of the implementation under test"),
             ("peer", "the end of its peer"),
         ] {
-            let mut interface = InterfaceDescriptionBlock::new(DataLink::RAW, 0);
-            interface.options = vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
-                InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            ];
-            writer.write_pcapng_block(interface)?;
+            writer.write_pcapng_block(interface(name, description))?;
         }
         if !info.hosts.is_empty() {
             let records = info
@@ -188,6 +185,7 @@ impl<W: io::Write> CaptureWriter<W> {
             step: None,
             iut: Vec::new(),
             planned: None,
+            aside: false,
             block: Vec::new(),
         })
     }
@@ -212,6 +210,7 @@ impl<W: io::Write> CaptureWriter<W> {
             EventKind::Fate(fate) => self.on_fate(fate),
             EventKind::Finding(finding) => self.on_finding(finding),
             EventKind::Datagram(datagram) if datagram.planned => self.on_planned(datagram),
+            EventKind::Dtls(DtlsEvent::Secrets { line }) => self.secrets(&format!("{line}\n"))?,
             EventKind::Iut(what) if self.iut.len() < 8 => self.iut.extend(iut_comment(what)),
             _ => {}
         }
@@ -358,6 +357,11 @@ impl<W: io::Write> CaptureWriter<W> {
     }
 
     fn write(&mut self, packet: Waiting) -> Result<(), CaptureError> {
+        if packet.point == Point::Aside && !self.aside {
+            self.aside = true;
+            let description = "between devices and repositories of the harness";
+            self.writer.write_pcapng_block(interface("aside", description))?;
+        }
         if packet.comments.is_empty()
             && let Some(block) = plain_block(self.epoch + packet.at, packet.point, &packet.bytes, &mut self.block)
         {
@@ -369,6 +373,7 @@ impl<W: io::Write> CaptureWriter<W> {
             interface_id: match packet.point {
                 Point::Iut => 0,
                 Point::Peer => 1,
+                Point::Aside => 2,
             },
             timestamp: self.epoch + packet.at,
             original_len: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),
@@ -378,6 +383,17 @@ impl<W: io::Write> CaptureWriter<W> {
         self.writer.write_pcapng_block(block)?;
         Ok(())
     }
+}
+
+/// The description of an interface.
+fn interface<'a>(name: &'a str, description: &'a str) -> InterfaceDescriptionBlock<'a> {
+    let mut interface = InterfaceDescriptionBlock::new(DataLink::RAW, 0);
+    interface.options = vec![
+        InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
+        InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
+        InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
+    ];
+    interface
 }
 
 /// An Enhanced Packet Block without options (pcapng, section 4.3), as nearly all are; none for what a time or a length cannot
@@ -392,6 +408,7 @@ fn plain_block<'a>(at: Duration, point: Point, bytes: &[u8], block: &'a mut Vec<
     let interface: u32 = match point {
         Point::Iut => 0,
         Point::Peer => 1,
+        Point::Aside => 2,
     };
     block.clear();
     for word in [

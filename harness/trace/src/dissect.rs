@@ -44,14 +44,14 @@ impl<'a> Dissected<'a> {
     /// The IUT sent it.
     #[must_use]
     pub const fn from_iut(&self) -> bool {
-        matches!(self.datagram.toward, Toward::Peer)
+        matches!(self.datagram.toward, Toward::Peer) && !matches!(self.datagram.point, Point::Aside)
     }
 }
 
 const fn is_departure(datagram: &Datagram) -> bool {
     matches!(
         (datagram.point, datagram.toward),
-        (Point::Iut, Toward::Peer) | (Point::Peer, Toward::Iut)
+        (Point::Iut, Toward::Peer) | (Point::Peer, Toward::Iut) | (Point::Aside, _)
     )
 }
 
@@ -116,6 +116,10 @@ pub fn ladder(events: &[Event]) -> String {
 }
 
 fn datagram_line(text: &mut String, time: f64, datagram: &Datagram, fates: &Fates) -> core::fmt::Result {
+    if datagram.point == Point::Aside {
+        let (src, dst, what) = (datagram.src, datagram.dst, summary(&datagram.payload));
+        return writeln!(text, "{time:9.3}  {src} → {dst}, past the iut  {what}");
+    }
     let way = match datagram.toward {
         Toward::Iut => "server → iut",
         Toward::Peer => "iut → server",

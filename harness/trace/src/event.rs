@@ -31,7 +31,7 @@ pub enum Toward {
     Peer,
 }
 
-/// One of the two ends of the link, which are the two interfaces of the capture.
+/// One of the two ends of the link, which are the two first interfaces of the capture; or a place where the link is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Point {
@@ -39,6 +39,9 @@ pub enum Point {
     Iut,
     /// The end of the harness's peer.
     Peer,
+    /// Between a device of the harness and its own repository: neither is the implementation under test, and the link is not
+    /// between them. [`Toward::Peer`] is the direction of what is told here.
+    Aside,
 }
 
 impl fmt::Display for Point {
@@ -46,6 +49,7 @@ impl fmt::Display for Point {
         f.write_str(match self {
             Self::Iut => "iut",
             Self::Peer => "peer",
+            Self::Aside => "aside",
         })
     }
 }
@@ -124,6 +128,8 @@ pub enum EventKind {
     },
     /// The transfer of a firmware image begins or ended.
     Transfer(TransferFacts),
+    /// Something happened in DTLS beneath the messages.
+    Dtls(crate::dtls::DtlsEvent),
     /// Something happened to the IUT itself.
     Iut(IutEvent),
     /// An expectation was evaluated.
@@ -447,6 +453,7 @@ impl EventKind {
             Self::Updated(_) => "updated",
             Self::Deregistered { .. } => "deregistered",
             Self::Transfer(_) => "transfer",
+            Self::Dtls(_) => "dtls",
             Self::Iut(_) => "iut",
             Self::Expectation(_) => "expectation",
             Self::Finding(_) => "finding",

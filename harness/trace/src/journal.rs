@@ -36,6 +36,7 @@ fn write_datagram(event: &Event, datagram: &Datagram, out: &mut Vec<u8>) {
     out.extend(match datagram.point {
         Point::Iut => &b",\"event\":\"datagram\",\"point\":\"iut\""[..],
         Point::Peer => b",\"event\":\"datagram\",\"point\":\"peer\"",
+        Point::Aside => b",\"event\":\"datagram\",\"point\":\"aside\"",
     });
     out.extend(match datagram.toward {
         Toward::Iut => &b",\"toward\":\"iut\",\"datagram\":"[..],

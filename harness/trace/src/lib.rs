@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod dissect;
+pub mod dtls;
 pub mod event;
 pub mod finding;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod serial;
 
 pub use capture::{CaptureError, CaptureInfo, CaptureWriter};
 pub use dissect::{Dissected, ladder};
+pub use dtls::DtlsEvent;
 pub use event::{
     Datagram, Event, EventKind, ExpectationOutcome, Fate, FateOfPacket, Fragment, HookPhase, IutEvent, Packet, Point,
     Registration, Sample, SampleSource, Stream, Toward, TransferFacts, TransferPhase, TransferWay,

@@ -6,8 +6,8 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::view::{
-    COLUMNS, evidence, figures, findings, grids, headline, href, interop, is_problem, named, outcome, run_word, short,
-    summary,
+    COLUMNS, STALE, evidence, figures, findings, grids, headline, href, interop, is_problem, named, outcome, run_word,
+    short, summary,
 };
 use super::{Cell, MatrixResults, Party, Side, Way};
 use crate::model::{Finding, Verdict};
@@ -25,13 +25,14 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #f85149; --unsure: #d29922; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; } th, td { padding: .3rem .8rem; border: 1px solid var(--line); }
-.grid td { text-align: center; min-width: 8rem; } .figures td { text-align: right; } .figures td:first-child, th { text-align: left; }
+.grid td { text-align: center; min-width: 8rem; } .figures th, .figures td { padding: .3rem .6rem; white-space: nowrap; } .figures td { text-align: right; font-variant-numeric: tabular-nums; } th { text-align: left; } .figures th[scope=row] { font-weight: 400; } .why { font-size: 13px; display: inline-block; max-width: 14rem; }
 .wide { overflow-x: auto; } a { color: inherit; }
 details { border-top: 1px solid var(--line); padding: .3rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; } .pass { color: var(--good); } .fail { color: var(--bad); } .unsure { color: var(--unsure); } .quiet { opacity: .7; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .3rem 0 .8rem 1.2rem; }
 dt { opacity: .7; } dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
-.finding { margin: .5rem 0 0 1.2rem; } :target { background: var(--soft); }
+.finding { margin: .5rem 0 0 1.2rem; } :target { background: var(--soft); } dl[id] { scroll-margin-top: 3rem; } h2.fail { font-size: 1.1em; }
+@media (max-width: 40rem) { body { margin: 1rem auto; } dl { grid-template-columns: 1fr; } dt { margin-top: .3rem; } .finding, dl { margin-left: .4rem; } .grid td { min-width: 6rem; } }
 ";
 
 /// The page. Paths of evidence are relative to the folder of the run, where it stands.
@@ -52,6 +53,10 @@ pub fn render(results: &MatrixResults) -> String {
                 h1 { "fotaproof matrix: " span class=(if results.exit_code == 0 { "pass" } else { "fail" }) { (word) } }
                 p { (summary(results)) }
                 @if let Some(reason) = &results.aborted { p.unsure { "The run ended early: " (one_line(reason)) } }
+                @if !results.stale_expectations.is_empty() {
+                    h2.fail { (STALE) }
+                    ul { @for entry in &results.stale_expectations { li { (one_line(entry)) } } }
+                }
                 @for note in &results.notes { p.quiet { "Note: " (one_line(note)) } }
                 dl {
                     dt { "run" } dd { (one_line(&results.run)) ", " (one_line(&results.started)) }
@@ -60,7 +65,7 @@ pub fn render(results: &MatrixResults) -> String {
                 }
                 @for (network, way) in grids(results) {
                     h2 { (way.word()) " over " (one_line(network)) }
-                    div.wide { (grid(results, network, way)) }
+                    div.wide tabindex="0" role="region" aria-label={ (way.word()) " over " (one_line(network)) } { (grid(results, network, way)) }
                 }
                 (measurements(results))
                 h2 { "Cells" }
@@ -95,7 +100,7 @@ const fn class(cell: &Cell) -> &'static str {
 fn grid(results: &MatrixResults, network: &str, way: Way) -> Markup {
     html! {
         table.grid {
-            thead { tr { th { "client \\ server" } @for server in &results.servers { th scope="col" { (named(server)) } } } }
+            thead { tr { th scope="col" { "client \\ server" } @for server in &results.servers { th scope="col" { (named(server)) } } } }
             tbody {
                 @for client in &results.clients {
                     tr {
@@ -118,7 +123,8 @@ fn entry(results: &MatrixResults, network: &str, way: Way, client: &str, server:
     };
     html! {
         a class={ "verdict " (class(cell)) } href={ "#cell-" (index) } { (short(cell)) }
-        @if let Some(href) = cell.evidence.capture.as_deref().and_then(href) { br; a.quiet href=(href) { "capture" } }
+        @if let Some(href) = cell.evidence.capture.as_deref().and_then(href) { br; a.quiet href=(href) aria-label={ "capture of " (one_line(&cell.id)) } { "capture" } }
+        @if cell.verdict == Verdict::NotApplicable { br; span.quiet.why { (headline(cell)) } }
     }
 }
 
@@ -133,13 +139,13 @@ fn measurements(results: &MatrixResults) -> Markup {
         @if !measured.is_empty() {
             h2 { "Measurements" }
             p.quiet { "On the link, both ways: the time of the whole update and of the transfer, bytes of IP packets sent for the whole update and for each byte of the package, messages that were sent again, packets that the link lost." }
-            div.wide {
+            div.wide tabindex="0" role="region" aria-label="Measurements" {
                 table.figures {
-                    thead { tr { th { "cell" } @for column in COLUMNS { th scope="col" { (column) } } } }
+                    thead { tr { th scope="col" { "cell" } @for column in COLUMNS { th scope="col" { (column) } } } }
                     tbody {
                         @for (index, cell) in measured {
                             tr {
-                                td { a href={ "#cell-" (index) } { (one_line(&cell.id)) } }
+                                th scope="row" { a href={ "#cell-" (index) } { (one_line(&cell.id)) } }
                                 @if let Some(measured) = &cell.measured { @for figure in figures(measured) { td { (figure) } } }
                             }
                         }
@@ -152,12 +158,13 @@ fn measurements(results: &MatrixResults) -> Markup {
 
 fn cell(index: usize, cell: &Cell) -> Markup {
     html! {
-        details id={ "cell-" (index) } open[is_problem(cell)] {
+        details open[is_problem(cell)] {
             summary {
                 span class={ "verdict " (class(cell)) } { (outcome(cell)) } " " code { (one_line(&cell.id)) } " "
-                span.quiet { (duration(cell.wall_ms)) }
+                @if cell.wall_ms > 0.0 { span.quiet { (duration(cell.wall_ms)) } }
             }
-            dl {
+            // a link to what is inside opens it
+            dl id={ "cell-" (index) } {
                 @if !cell.reason.is_empty() { dt { "why" } dd { (headline(cell)) } }
                 @if cell.verdict != Verdict::NotApplicable {
                     dt { "update" } dd { (interop(cell)) }

@@ -19,6 +19,9 @@ pub fn render(results: &MatrixResults) -> Result<String, serde_json::Error> {
     let mut results = results.clone();
     results.format = FORMAT;
     settle(&mut results.seconds);
+    if !(results.speed.is_finite() && results.speed >= 1.0) {
+        results.speed = 1.0;
+    }
     for cell in &mut results.cells {
         settle(&mut cell.wall_ms);
         if let Some(measured) = &mut cell.measured {

@@ -4,8 +4,8 @@ use core::fmt::Write as _;
 use std::path::Path;
 
 use super::view::{
-    COLUMNS, evidence, figures, findings, grids, headline, href, interop, is_problem, named, outcome, run_word, short,
-    summary,
+    COLUMNS, STALE, evidence, figures, findings, grids, headline, href, interop, is_problem, named, not_applicable,
+    outcome, run_word, short, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::text::one_line;
@@ -65,6 +65,12 @@ pub fn render(results: &MatrixResults) -> String {
     if let Some(reason) = &results.aborted {
         let _ = write!(out, "\nThe run ended early&#58; {}.\n", escaped(reason));
     }
+    if !results.stale_expectations.is_empty() {
+        let _ = writeln!(out, "\n{}\n", escaped(STALE));
+        for entry in &results.stale_expectations {
+            let _ = writeln!(out, "- {}", escaped(entry));
+        }
+    }
     for note in &results.notes {
         let _ = write!(out, "\nNote&#58; {}.\n", escaped(note));
     }
@@ -114,6 +120,14 @@ pub fn render(results: &MatrixResults) -> String {
         for cell in problems {
             problem(&mut out, cell);
         }
+    }
+    let reasons = not_applicable(results);
+    if !reasons.is_empty() {
+        out.push_str("\n## Not applicable\n");
+        for reason in reasons {
+            let _ = write!(out, "\n- {}", escaped(&reason));
+        }
+        out.push('\n');
     }
     out
 }

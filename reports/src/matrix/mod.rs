@@ -30,6 +30,9 @@ pub struct MatrixResults {
     pub started: String,
     /// How long it took by the clock on the wall, in seconds.
     pub seconds: f64,
+    /// How many times faster than the wall the clock of cells in real time ran; all times are the peers'.
+    #[serde(default = "plain_speed")]
+    pub speed: f64,
     /// Seed of the run.
     pub seed: u64,
     /// Length of a firmware package in bytes, where it can be chosen.
@@ -46,6 +49,9 @@ pub struct MatrixResults {
     pub totals: MatrixTotals,
     /// Network by network, way by way, client by client, server by server.
     pub cells: Vec<Cell>,
+    /// Expected failures that no cell met although it had to, and entries past their day, with their place; they fail the run.
+    #[serde(default)]
+    pub stale_expectations: Vec<String>,
     /// What was noted of the whole run.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -54,6 +60,11 @@ pub struct MatrixResults {
     pub aborted: Option<String>,
     /// The exit code of the program.
     pub exit_code: i32,
+}
+
+/// The speed of a run that says none.
+const fn plain_speed() -> f64 {
+    1.0
 }
 
 /// The way a package goes.
@@ -244,6 +255,12 @@ pub struct Measured {
     pub goodput: f64,
     /// Datagrams that were sent for the whole update, those of the registration included.
     pub datagrams: u64,
+    /// IP packets in which they were sent.
+    #[serde(default)]
+    pub packets: u64,
+    /// Packets of these that are fragments of a datagram above the link's MTU.
+    #[serde(default)]
+    pub fragments: u64,
     /// Bytes of IP packets that were sent for the whole update, those included that the link lost.
     pub air_bytes: u64,
     /// `air_bytes` for each byte of the package.
@@ -320,7 +337,7 @@ impl MatrixResults {
     #[must_use]
     pub fn verdict_code(&self) -> i32 {
         let totals = MatrixTotals::of(&self.cells);
-        if totals.failed > 0 {
+        if totals.failed > 0 || !self.stale_expectations.is_empty() {
             exit_code::FAILED
         } else if totals.inconclusive + totals.errors > 0 || self.aborted.is_some() {
             exit_code::INCONCLUSIVE

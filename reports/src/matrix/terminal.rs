@@ -4,8 +4,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
 use super::view::{
-    COLUMNS, evidence, figures, findings, grids, headline, interop, is_problem, named, outcome, run_word, short,
-    summary,
+    COLUMNS, STALE, evidence, figures, findings, grids, headline, interop, is_problem, named, not_applicable, outcome,
+    run_word, short, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::model::{Verdict, exit_code};
@@ -56,7 +56,15 @@ pub fn render(results: &MatrixResults, options: &Options) -> String {
         problem(&mut out, cell, &options.folder, columns);
     }
     expected(&mut out, results, columns);
-    not_applicable(&mut out, results, columns);
+    inapplicable(&mut out, results, columns);
+    if !results.stale_expectations.is_empty() {
+        out += &format!("\n{}\n", paint(RED, STALE));
+        for entry in &results.stale_expectations {
+            for (at, part) in wrap(&one_line(entry), columns.saturating_sub(4)).iter().enumerate() {
+                out += &format!("{}{part}\n", if at == 0 { "  " } else { "    " });
+            }
+        }
+    }
     out.push('\n');
     for note in &results.notes {
         out += &format!("Note: {}\n", one_line(note));
@@ -240,15 +248,9 @@ fn expected(out: &mut String, results: &MatrixResults, columns: usize) {
     }
 }
 
-/// Why cells do not apply, once for each reason.
-fn not_applicable(out: &mut String, results: &MatrixResults, columns: usize) {
-    let mut reasons: Vec<String> = Vec::new();
-    for cell in &results.cells {
-        let text = headline(cell);
-        if cell.verdict == Verdict::NotApplicable && !text.is_empty() && !reasons.contains(&text) {
-            reasons.push(text);
-        }
-    }
+/// Why cells do not apply.
+fn inapplicable(out: &mut String, results: &MatrixResults, columns: usize) {
+    let reasons = not_applicable(results);
     if reasons.is_empty() {
         return;
     }

@@ -2,7 +2,7 @@
 
 use super::{Cell, MatrixResults, MatrixTotals, Measured, Station, Way};
 use crate::model::{Finding, Verdict, exit_code};
-use crate::text::{duration, one_line};
+use crate::text::{count, duration, one_line};
 
 /// The verdict of a cell in the words of the reports.
 pub(super) const fn outcome(cell: &Cell) -> &'static str {
@@ -90,11 +90,12 @@ pub(super) fn interop(cell: &Cell) -> String {
 }
 
 /// The columns of the table of measurements and the figures of a cell in them.
-pub(super) const COLUMNS: [&str; 9] = [
+pub(super) const COLUMNS: [&str; 10] = [
     "update",
     "transfer",
     "goodput",
     "datagrams",
+    "fragments",
     "air bytes",
     "air/byte",
     "again",
@@ -102,13 +103,14 @@ pub(super) const COLUMNS: [&str; 9] = [
     "blocks",
 ];
 
-pub(super) fn figures(measured: &Measured) -> [String; 9] {
+pub(super) fn figures(measured: &Measured) -> [String; 10] {
     let sizes: Vec<String> = measured.block_sizes.iter().map(u32::to_string).collect();
     [
         duration(measured.update_s * 1000.0),
         duration(measured.transfer_s * 1000.0),
         rate(measured.goodput),
         measured.datagrams.to_string(),
+        measured.fragments.to_string(),
         measured.air_bytes.to_string(),
         format!("{:.2}", finite(measured.air_per_byte)),
         measured.retransmissions.to_string(),
@@ -201,12 +203,35 @@ pub(super) fn summary(results: &MatrixResults) -> String {
             parts.push(format!("{number} {word}"));
         }
     }
-    format!(
+    let stale = results.stale_expectations.len();
+    if stale > 0 {
+        parts.push(count(u32::try_from(stale).unwrap_or(u32::MAX), "stale expectation"));
+    }
+    let mut text = format!(
         "{}; {}; seed {}",
         parts.join(", "),
         duration(results.seconds * 1000.0),
         results.seed
-    )
+    );
+    if results.speed > 1.0 {
+        text += &format!("; speed {}", results.speed);
+    }
+    text
+}
+
+/// What is said of expected failures that did not happen.
+pub(super) const STALE: &str = "Stale expectations: no cell met them, and they fail the run until removed";
+
+/// Why cells do not apply, once for each reason.
+pub(super) fn not_applicable(results: &MatrixResults) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for cell in &results.cells {
+        let text = headline(cell);
+        if cell.verdict == Verdict::NotApplicable && !text.is_empty() && !reasons.contains(&text) {
+            reasons.push(text);
+        }
+    }
+    reasons
 }
 
 /// A party with its version.

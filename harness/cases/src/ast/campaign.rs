@@ -3,8 +3,10 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::network::Window;
 use super::scalar::{At, Many, Path, ResultName, StateName, ValueMatch};
@@ -49,7 +51,7 @@ pub struct UpdateSpec {
     pub least_signal: Option<i64>,
 }
 
-/// What is done with the update that was begun last.
+/// What is done with an update that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpdateControl {
@@ -59,6 +61,73 @@ pub enum UpdateControl {
     Resume,
     /// It is given up.
     Cancel,
+}
+
+/// What is done with which update: a word, `pause`, about the update that was begun last, or a map that names another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlStep {
+    /// What is done.
+    pub action: UpdateControl,
+    /// The update that was begun last on this device.
+    pub device: Option<At<String>>,
+    /// The update that the step with this label began.
+    pub update: Option<At<String>>,
+}
+
+/// [`ControlStep`] where it names the update.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct NamedControl {
+    /// What is done.
+    #[serde(rename = "do")]
+    action: UpdateControl,
+    /// The update that was begun last on this device.
+    device: Option<At<String>>,
+    /// The update that the step with this label began.
+    update: Option<At<String>>,
+}
+
+impl<'de> Deserialize<'de> for ControlStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = ControlStep;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`pause`, `resume`, `cancel`, or `{do: cancel, device: NAME}`")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<ControlStep, E> {
+                let action = UpdateControl::deserialize(de::value::StrDeserializer::new(word))?;
+                Ok(ControlStep {
+                    action,
+                    device: None,
+                    update: None,
+                })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ControlStep, A::Error> {
+                let named = NamedControl::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ControlStep {
+                    action: named.action,
+                    device: named.device,
+                    update: named.update,
+                })
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
+}
+
+impl JsonSchema for ControlStep {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ControlStep".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let word = generator.subschema_for::<UpdateControl>();
+        let named = generator.subschema_for::<NamedControl>();
+        json_schema!({"anyOf": [word, named]})
+    }
 }
 
 /// One operation that the server is told to do. Exactly one of the operations is given.

@@ -82,6 +82,9 @@ pub struct Case {
     /// For a server under test: further devices by name.
     #[serde(default)]
     pub devices: BTreeMap<String, DeviceSetup>,
+    /// For a server under test: timings that it is asked to use, where it can be told.
+    #[serde(default)]
+    pub timings: Option<Timings>,
     /// Passive checks of this case.
     #[serde(default)]
     pub checks: Option<Checks>,
@@ -273,6 +276,18 @@ pub struct IutSetup {
     pub lifetime: Option<Span>,
     /// Whether the case starts the IUT itself by an `iut: start` step.
     pub start: Option<bool>,
+}
+
+/// Timings that a server is asked to use. They are wishes: one that cannot be told keeps its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Timings {
+    /// ACK_TIMEOUT (RFC 7252 section 4.8).
+    pub ack_timeout: Option<Span>,
+    /// MAX_RETRANSMIT (RFC 7252 section 4.8).
+    pub max_retransmit: Option<u32>,
+    /// How long an answer is waited for, where the server's library lets its user say; in some it counts for a whole transfer.
+    pub response_timeout: Option<Span>,
 }
 
 /// The passive checks of a case.

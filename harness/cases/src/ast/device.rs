@@ -1,10 +1,13 @@
 //! The devices that the harness plays where the IUT is a server: how they are, what they do
 //! otherwise than a correct device, and what happens to them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::scalar::{At, CodeMatch, Hex, Many, MessageType, Method, Pair, Path, Size, Span, StateName, ValueMatch};
+use super::security::{DeviceSecurity, SuiteName};
 
 /// The ways by which a device takes a package (object 5 resource 9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -48,6 +51,18 @@ pub struct DeviceSetup {
     pub block: Option<At<u16>>,
     /// Block size that it asks for when it pulls; 512 if absent.
     pub pull_block: Option<At<u16>>,
+    /// Whether the first GET of a pull names a block size; true if absent. Else the size of the first answer decides.
+    pub early_block: Option<bool>,
+    /// Whether a pull begins anew when the ETag changes; true if absent.
+    pub etag_check: Option<bool>,
+    /// Whether a pull goes on after a power cut where it was; true if absent.
+    pub resume: Option<bool>,
+    /// Its power is cut once in the middle of a transfer, pushed or pulled.
+    pub power_cut: Option<PowerCutAt>,
+    /// Values that it shows whatever it does, such as `/5/0/9: 7`: integers, and text otherwise. Those of `/5/0/8/0` stand for
+    /// all instances of their resource.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
     /// Type of its notifications, `con` or `non`; `non` if absent.
     pub notifications: Option<At<MessageType>>,
     /// From power on or a reboot to its Register; 2 s if absent.
@@ -81,11 +96,26 @@ pub struct DeviceSetup {
     /// Radio signal strength, `/4/0/2`, from these times on.
     #[serde(default)]
     pub radio: Vec<RadioSample>,
+    /// DTLS with a pre-shared key; CoAP in clear if absent.
+    pub security: Option<DeviceSecurity>,
+    /// It registers under the endpoint name of this device.
+    pub endpoint_of: Option<At<String>>,
     /// Whether it is switched on at the start of the case; true if absent. Else by a step `device: {do: start}`.
     pub start: Option<bool>,
     /// What it does otherwise than a correct device.
     #[serde(default)]
     pub behaviours: Vec<At<Behaviour>>,
+}
+
+/// A power cut once so many bytes of a package are stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PowerCutAt {
+    /// Bytes of the package that are stored before.
+    pub at: Size,
+    /// How long it is off.
+    #[serde(rename = "for")]
+    pub lasting: Span,
 }
 
 /// A signal strength from a time on.
@@ -96,6 +126,8 @@ pub struct RadioSample {
     pub at: Span,
     /// In dBm.
     pub rssi: i64,
+    /// Link quality, `/4/0/3`, from that time on; as before if absent.
+    pub quality: Option<i64>,
 }
 
 /// What a device does with the requests that match, instead of what it should.
@@ -295,6 +327,14 @@ pub struct DeviceFacts {
     pub read: Option<Many<Path>>,
     /// Paths that are observed now.
     pub observed: Option<Many<Path>>,
+    /// DTLS handshakes that ended well.
+    pub handshakes: Option<ValueMatch>,
+    /// DTLS handshakes that the server refused by an alert, or never finished.
+    pub refused_handshakes: Option<ValueMatch>,
+    /// The cipher suite of the last DTLS handshake that ended well.
+    pub suite: Option<SuiteName>,
+    /// Whether the server gave a connection id in that handshake (RFC 9146).
+    pub connection_id: Option<bool>,
 }
 
 impl DeviceAction {
@@ -366,6 +406,8 @@ impl DeviceFacts {
             ("updates of the registration", &self.updates),
             ("resets", &self.resets),
             ("Executes of Cancel", &self.cancels),
+            ("DTLS handshakes", &self.handshakes),
+            ("refused DTLS handshakes", &self.refused_handshakes),
         ] {
             words.extend(value.as_ref().map(|value| format!("{name}: {value}")));
         }
@@ -381,6 +423,14 @@ impl DeviceFacts {
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
             words.push(format!("observed: {}", paths.join(", ")));
         }
+        words.extend(self.suite.map(|suite| format!("cipher suite {suite}")));
+        words.extend(self.connection_id.map(|given| {
+            if given {
+                "a connection id of the server".to_owned()
+            } else {
+                "no connection id of the server".to_owned()
+            }
+        }));
         words
     }
 }

@@ -21,7 +21,7 @@ use super::scalar::{
     StateName, ValueMatch,
 };
 use super::step::Payload;
-use super::traffic::{OptionMatch, Share, Spacing};
+use super::traffic::{OptionMatch, Share, Spacing, Turns};
 use super::values::{Compare, SendExpect, TlvExpect};
 
 /// What must hold.
@@ -515,6 +515,11 @@ pub struct MessageExpect {
     pub total_bytes: Option<ValueMatch>,
     /// How many there are for each of others.
     pub share: Option<Share>,
+    /// They take turns with others.
+    pub turns: Option<Turns>,
+    /// For Confirmable messages of the IUT: how many to one receiver wait for their acknowledgement at the same time, at the
+    /// most (RFC 7252 section 4.7). One that the sender has evidently given up is not counted.
+    pub outstanding: Option<ValueMatch>,
     /// What is being counted, for the report.
     pub what: Option<String>,
 }

@@ -10,19 +10,21 @@ mod device;
 mod expect;
 mod network;
 mod scalar;
+mod security;
 mod step;
 mod traffic;
 mod values;
 
 pub use campaign::{
-    ProgressExpect, ServePackage, ServerOp, StatusName, UpdateControl, UpdateMethod, UpdateSpec, WriteBlocks,
+    ControlStep, ProgressExpect, ServePackage, ServerOp, StatusName, UpdateControl, UpdateMethod, UpdateSpec,
+    WriteBlocks,
 };
 pub use case::{
     Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace, Role, ServerAnswer,
-    ServerBehaviour, ServerInterface,
+    ServerBehaviour, ServerInterface, Timings,
 };
 pub use device::{
-    BLOCK_SIZES, Behaviour, BehaviourAction, Delivery, DeviceAction, DeviceFacts, DeviceSetup, DeviceStep, OnRequest,
+    BLOCK_SIZES, Behaviour, BehaviourAction, Delivery, DeviceAction, DeviceFacts, DeviceSetup, DeviceStep, OnRequest, PowerCutAt,
     RadioSample, Resent, is_block_size,
 };
 pub use expect::{
@@ -37,9 +39,10 @@ pub use scalar::{
     At, BlockText, CodeMatch, DataFormat, Hex, Many, MessageType, Method, Pair, ParseProblem, Path, Pos, Probability,
     ResultName, Size, Span, StateName, ValueMatch,
 };
+pub use security::{DeviceSecurity, SuiteName};
 pub use step::{
     Attributes, Await, Cancellation, Datagram, IutAction, Payload, Poll, Pull, Push, PushMethod, RawOption,
     RepositoryChange, Request, Resend, Reset, Step, TokenUse, Write,
 };
-pub use traffic::{Burst, Mutation, OptionMatch, Replay, Share, ShareBy, Spacing};
+pub use traffic::{Burst, Mutation, OptionMatch, Replay, Share, ShareBy, Spacing, Turns};
 pub use values::{Compare, MessagePart, Relation, Remember, SendExpect, TlvEntryKind, TlvExpect, WriteComposite};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::campaign::{ServerOp, UpdateControl, UpdateSpec};
+use super::campaign::{ControlStep, ServerOp, UpdateSpec};
 use super::case::{Fault, ServerBehaviour};
 use super::device::DeviceStep;
 use super::expect::{Expect, MessageMatch, Party};
@@ -81,8 +81,9 @@ pub struct Step {
     pub device: Option<At<DeviceStep>>,
     /// For a server under test: an update of a device is begun.
     pub update: Option<At<UpdateSpec>>,
-    /// For a server under test: the update that was begun last is held, goes on or is given up.
-    pub update_control: Option<At<UpdateControl>>,
+    /// For a server under test: an update is held, goes on or is given up; the one that was begun last, or the one that is
+    /// named.
+    pub update_control: Option<At<ControlStep>>,
     /// For a server under test: one operation that it is told to do.
     pub server_op: Option<At<ServerOp>>,
 
@@ -420,13 +421,13 @@ pub struct RepositoryChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IutAction {
-    /// Starts it on the state that it left.
+    /// Starts it on the state that it left; a server at the address that it had.
     Start,
     /// Asks it to end.
     Stop,
-    /// Cuts its power.
+    /// Cuts its power; of a server it kills the process, adapter and all.
     PowerCut,
-    /// Ends it if it runs, wipes its state and starts it.
+    /// Ends it if it runs, wipes its state and starts it; not for a server.
     Fresh,
 }
 

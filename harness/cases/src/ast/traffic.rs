@@ -71,6 +71,16 @@ pub struct Share {
     pub most: Option<f64>,
 }
 
+/// The messages take turns with others.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Turns {
+    /// The others.
+    pub with: MessageMatch,
+    /// How often one kind follows the other at least, repeats of a message left out.
+    pub least: u32,
+}
+
 /// A message that the IUT received before is delivered to it once more, byte for byte, from the same sender.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -176,7 +176,7 @@ impl Server {
         let outcome = match interface {
             Interface::Register => self.register(now, from, packet, &payload),
             Interface::Update => self.update(now, from, packet, &payload, path),
-            Interface::Deregister => self.deregister(path),
+            Interface::Deregister => self.deregister(from, path),
             Interface::Send => self.send(from, packet, &payload),
         };
         let (mut answer, events) = outcome.unwrap_or_else(|(code, reason)| {
@@ -201,6 +201,11 @@ impl Server {
 
     fn register(&mut self, now: Duration, from: SocketAddr, packet: &Packet, payload: &[u8]) -> Outcome {
         let request = registration_request(packet, payload)?;
+        if let Some(endpoint) = &request.endpoint
+            && !self.authority.allows(from, endpoint)
+        {
+            return Err((Code::FORBIDDEN, format!("{endpoint} is not for this identity")));
+        }
         let location = self
             .config
             .location
@@ -224,11 +229,33 @@ impl Server {
 
     fn update(&mut self, now: Duration, from: SocketAddr, packet: &Packet, payload: &[u8], path: &[String]) -> Outcome {
         let request = registration_request(packet, payload)?;
-        let registration = self.registry.update(now, from, path, request)?.clone();
+        self.may_touch(from, path)?;
+        let registration = match self.registry.update(now, from, path, request) {
+            Ok(registration) => registration.clone(),
+            Err(error) if self.config.accept_unknown_updates && error.code() == Code::NOT_FOUND => {
+                return Ok((response(Code::CHANGED), Vec::new()));
+            }
+            Err(error) => return Err(error.into()),
+        };
         Ok((response(Code::CHANGED), vec![ServerEvent::Updated(registration)]))
     }
 
-    fn deregister(&mut self, path: &[String]) -> Outcome {
+    /// Whether a peer may change the registration at a location. One of another endpoint is not there for it (LwM2M Core section 6.2.2).
+    fn may_touch(&self, from: SocketAddr, path: &[String]) -> Result<(), (Code, String)> {
+        if self.authority.is_empty() {
+            return Ok(());
+        }
+        let registration = self.registry.iter().find(|registration| registration.location == path);
+        match registration {
+            Some(registration) if !self.authority.allows(from, &registration.endpoint) => {
+                Err((Code::NOT_FOUND, "no such registration".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn deregister(&mut self, from: SocketAddr, path: &[String]) -> Outcome {
+        self.may_touch(from, path)?;
         let registration = self.registry.deregister(path)?;
         self.void_observations(&registration.endpoint);
         Ok((response(Code::DELETED), vec![ServerEvent::Deregistered(registration)]))

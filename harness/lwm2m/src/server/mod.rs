@@ -9,6 +9,7 @@
 //!
 //! Devices are known by their endpoint name, never by their address; requests go to where the name was last seen.
 
+mod authority;
 mod event;
 mod interfaces;
 mod ops;

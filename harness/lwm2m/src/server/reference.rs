@@ -10,6 +10,7 @@ use fotaproof_coap::{Endpoint, Event, ExchangeId, NotificationPolicy, Observer, 
 use fotaproof_wire::coap::build;
 use fotaproof_wire::path::LwPath;
 
+use super::authority::Authority;
 use super::event::{OpFailure, ServerEvent};
 use super::interfaces::Bodies;
 use super::push::Push;
@@ -46,6 +47,7 @@ pub struct Server {
     finished: BTreeMap<ExchangeId, OpId>,
     device: Option<String>,
     device_address: Option<SocketAddr>,
+    pub(super) authority: Authority,
 }
 
 /// A request under way.
@@ -90,6 +92,7 @@ impl Server {
             finished: BTreeMap::new(),
             device: None,
             device_address: None,
+            authority: Authority::default(),
             config,
         }
     }
@@ -173,6 +176,21 @@ impl Server {
     /// Sets what an interface answers from now on.
     pub fn set_policy(&mut self, interface: Interface, policy: Policy) {
         self.policies.insert(interface, policy);
+    }
+
+    /// From now on only a peer that is [bound](Self::bind) to this endpoint name may register under it.
+    pub fn protect(&mut self, endpoint: String) {
+        self.authority.protect(endpoint);
+    }
+
+    /// A peer has authenticated itself: it may register as this endpoint alone. None: as an endpoint that is not protected.
+    pub fn bind(&mut self, peer: SocketAddr, endpoint: Option<String>) {
+        self.authority.bind(peer, endpoint);
+    }
+
+    /// What a peer was bound to is void.
+    pub fn unbind(&mut self, peer: SocketAddr) {
+        self.authority.release(peer);
     }
 
     /// Serves these files from the server's own address.

@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub body_limit: u64,
     /// Drop a registration whose lifetime is over (Core, Register).
     pub expire: bool,
+    /// Answer an Update of a registration that there is not by 2.04: a defect.
+    pub accept_unknown_updates: bool,
     /// Give up running requests and pushes to the old address when their device registers from a new one.
     pub supersede: bool,
 }
@@ -43,6 +45,7 @@ impl Default for ServerConfig {
             szx: Szx::S1024,
             body_limit: 64 * 1024,
             expire: true,
+            accept_unknown_updates: false,
             supersede: true,
         }
     }

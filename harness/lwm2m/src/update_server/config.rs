@@ -12,6 +12,8 @@ use crate::server_defects::ServerDefectSet;
 pub struct UpdateServerConfig {
     /// Where it can be reached; the reply to `start` names it.
     pub address: SocketAddr,
+    /// Where it can be reached over DTLS, when `start` brings credentials; none: it has no DTLS.
+    pub secure: Option<SocketAddr>,
     /// Seed of everything random.
     pub seed: u64,
     /// What it does wrong on purpose.
@@ -28,6 +30,7 @@ impl UpdateServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            secure: None,
             seed: 1,
             defects: ServerDefectSet::new(),
             coap: coap::Config::default(),

@@ -235,6 +235,11 @@ impl UpdateServer {
         };
         let endpoint = endpoint.clone();
         self.heard(now, &endpoint);
+        if self.has(ServerDefect::NstartIgnored) {
+            // nobody waits for the answer
+            self.aim(&endpoint);
+            self.server.read(now, &LwPath::resource(5, 0, 3), None);
+        }
         let Some((sent, total)) = self.server.push_progress(op) else {
             return;
         };

@@ -9,6 +9,7 @@ use fotaproof_coap::Transmit;
 
 use super::config::UpdateServerConfig;
 use super::device::{Known, Watcher, Work};
+use super::secure::Secure;
 use crate::campaign::Happening;
 use crate::definitions::Version;
 use crate::repository::{Act, Fault, FileServer, On, RepositoryConfig};
@@ -40,6 +41,11 @@ pub struct UpdateServer {
     pub(super) awaited: Vec<Awaited>,
     /// When which campaign is due.
     pub(super) wakes: BTreeSet<(Duration, String)>,
+    pub(super) secure: Option<Secure>,
+    /// Datagrams from the secure address.
+    pub(super) secure_out: VecDeque<Transmit>,
+    /// Datagrams in clear, beside an instance with a secure address.
+    pub(super) clear_out: VecDeque<Transmit>,
 }
 
 impl UpdateServer {
@@ -60,6 +66,9 @@ impl UpdateServer {
             past: BTreeMap::new(),
             awaited: Vec::new(),
             wakes: BTreeSet::new(),
+            secure: None,
+            secure_out: VecDeque::new(),
+            clear_out: VecDeque::new(),
         }
     }
 
@@ -75,6 +84,7 @@ impl UpdateServer {
             self.server.handle_timeout(now);
             self.pump(now);
         }
+        self.secure_timeout(now);
         while let Some((_, endpoint)) = self.wakes.first().filter(|(at, _)| *at <= now).cloned() {
             if let Some(update) = self
                 .devices
@@ -97,8 +107,11 @@ impl UpdateServer {
         }
     }
 
-    /// The next datagram to send.
+    /// The next datagram to send from the address without DTLS.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if self.secure.is_some() {
+            return self.clear_out.pop_front();
+        }
         self.server.poll_transmit()
     }
 
@@ -107,7 +120,10 @@ impl UpdateServer {
     pub fn poll_deadline(&self) -> Option<Duration> {
         let wake = self.wakes.first().map(|(at, _)| *at);
         let awaited = self.awaited.iter().map(|awaited| awaited.until).min();
-        [self.server.poll_deadline(), wake, awaited].into_iter().flatten().min()
+        [self.server.poll_deadline(), wake, awaited, self.secure_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next message of the adapter protocol.
@@ -115,7 +131,19 @@ impl UpdateServer {
         self.messages.pop_front()
     }
 
-    /// What the server claims, in the words of the case library. There is no DTLS.
+    /// Whether there is an instance.
+    #[must_use]
+    pub const fn is_started(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Its process is killed: everything is forgotten, what it was about to say included.
+    pub fn power_cut(&mut self) {
+        self.stop();
+        self.messages.clear();
+    }
+
+    /// What the server claims, in the words of the case library.
     #[must_use]
     pub fn claims(&self) -> Vec<String> {
         let claims = [
@@ -127,6 +155,9 @@ impl UpdateServer {
             "srv:queue",
             "srv:window",
             "srv:radio",
+            "srv:send",
+            "srv:dtls",
+            "srv:dtls-cid",
         ];
         claims.map(str::to_owned).to_vec()
     }
@@ -214,8 +245,13 @@ impl UpdateServer {
 
     /// Works through what the server below has to tell.
     pub(super) fn pump(&mut self, now: Duration) {
-        while let Some(event) = self.server.poll_event() {
-            self.take(now, event);
+        loop {
+            while let Some(event) = self.server.poll_event() {
+                self.take(now, event);
+            }
+            if !self.pump_secure(now) {
+                return;
+            }
         }
     }
 }
@@ -224,9 +260,13 @@ fn new_server(config: &UpdateServerConfig) -> Server {
     let has = |defect| config.defects.contains(&defect);
     let mut coap = config.coap.clone();
     server_defects::apply(&config.defects, &mut coap.quirks);
+    if has(ServerDefect::NstartIgnored) {
+        coap.nstart = usize::MAX;
+    }
     let mut settings = ServerConfig {
         coap,
         seed: config.seed,
+        accept_unknown_updates: has(ServerDefect::UnknownUpdateAccepted),
         ..ServerConfig::default()
     };
     if has(ServerDefect::VersionUnchecked) {
@@ -245,12 +285,22 @@ fn new_server(config: &UpdateServerConfig) -> Server {
         };
         server.set_policy(Interface::Deregister, policy);
     }
+    if has(ServerDefect::SendRefused) {
+        let policy = Policy {
+            answer: Answer::Code(fotaproof_wire::coap::Code::METHOD_NOT_ALLOWED),
+            times: None,
+        };
+        server.set_policy(Interface::Send, policy);
+    }
     let mut files = FileServer::new(RepositoryConfig {
         szx: config.szx,
         ..RepositoryConfig::default()
     });
     if has(ServerDefect::RepoBlock0) {
         files.add_fault(Fault::new(On::Every, Act::IgnoreBlock2));
+    }
+    if has(ServerDefect::RepoEtagChanges) {
+        files.add_fault(Fault::new(On::From(8), Act::ETag(b"another".to_vec())));
     }
     server.serve_files(files);
     server

@@ -8,6 +8,7 @@ mod device;
 mod events;
 mod host;
 mod requests;
+mod secure;
 mod tasks;
 
 pub use config::UpdateServerConfig;

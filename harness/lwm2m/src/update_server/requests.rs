@@ -16,6 +16,7 @@ use crate::package;
 use crate::registration::Registration;
 use crate::repository::File;
 use crate::server::{Cancel, OpId};
+use crate::server_defects::ServerDefect;
 
 /// The operations, by name.
 const CAPABILITIES: [&str; 17] = [
@@ -68,14 +69,26 @@ impl UpdateServer {
             return self.refuse(id, ErrorKind::Unknown, format!("there is no instance {instance:?}"));
         }
         match request.operation {
-            Operation::Start { instance, .. } => {
+            Operation::Start {
+                instance,
+                listen,
+                security,
+                ..
+            } => {
                 if self.instance.is_some() {
                     return self.refuse(id, ErrorKind::Failed, "there is one instance only".to_owned());
+                }
+                let credentials = security.map(|security| security.credentials()).unwrap_or_default();
+                if let (Some(secure), Some(_)) = (self.config.secure, listen.secure_port)
+                    && !credentials.is_empty()
+                    && self.secure(secure, &credentials).is_none()
+                {
+                    return self.refuse(id, ErrorKind::BadRequest, "a key is not hexadecimal".to_owned());
                 }
                 self.instance = Some(instance);
                 let addresses = adapter::Addresses {
                     coap: self.config.address.to_string(),
-                    coaps: None,
+                    coaps: self.secure.as_ref().map(|secure| secure.address.to_string()),
                 };
                 let answer = adapter::Answer {
                     addresses: Some(addresses),
@@ -116,7 +129,12 @@ impl UpdateServer {
                 }
                 Err((kind, message)) => self.refuse(id, kind, message),
             },
-            Operation::UpdatePause { update, .. } => self.control(now, id, &update, Campaign::pause),
+            Operation::UpdatePause { update, .. } => {
+                self.control(now, id, &update, Campaign::pause);
+                if self.has(ServerDefect::PauseHoldsAll) {
+                    self.pause_all(now);
+                }
+            }
             Operation::UpdateResume { update, .. } => self.control(now, id, &update, Campaign::resume),
             Operation::UpdateCancel { update, .. } => self.control(now, id, &update, Campaign::cancel),
             Operation::UpdateProgress { update, .. } => match self.progress_of(&update) {
@@ -166,12 +184,14 @@ impl UpdateServer {
         self.answer(id, answer);
     }
 
-    /// Everything is forgotten.
-    fn stop(&mut self) {
+    /// Everything is forgotten. The next life has other tokens, locations and message IDs (RFC 7252, 4.4).
+    pub(super) fn stop(&mut self) {
         let messages = core::mem::take(&mut self.messages);
+        let mut config = self.config.clone();
+        config.seed = config.seed.rotate_left(7) ^ 0x6c69_6665;
         *self = Self {
             messages,
-            ..Self::new(self.config.clone())
+            ..Self::new(config)
         };
     }
 
@@ -389,6 +409,17 @@ impl UpdateServer {
             }
         }
         self.past.insert(old.name, progress);
+    }
+
+    /// A defect: every update is held.
+    fn pause_all(&mut self, now: Duration) {
+        let all: Vec<String> = self.devices.keys().cloned().collect();
+        for endpoint in all {
+            if let Some(update) = self.devices.get_mut(&endpoint).and_then(|device| device.update.as_mut()) {
+                update.campaign.pause(now);
+                self.after_campaign(now, &endpoint);
+            }
+        }
     }
 
     fn control(&mut self, now: Duration, id: u64, update: &str, act: fn(&mut Campaign, Duration)) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fotaproof_adapter::{Answer, Listen, Message, Operation, Reply, Request};
 use fotaproof_lwm2m::UpdateServer;
+use fotaproof_lwm2m::server_defects::ServerDefectSet;
 use fotaproof_trace::Event;
 use tokio::time::Instant;
 
@@ -18,8 +19,9 @@ use super::cell::{CellConfig, CellSession, Ended, Input, Output};
 use super::drive_virtual::{FIRST_REQUEST, Talk, embedded_device, embedded_server};
 use super::ports::{Heard, Ports};
 use crate::embedded::{EmbeddedIut, EmbeddedOutput};
-use crate::real::Interrupt;
-use crate::real::adapter::{Adapter, AdapterError, Attached, FromAdapter, time_for};
+use crate::real::sockets::shown_ip;
+use crate::real::{Clock, Interrupt, on_the_wall};
+use crate::real::adapter::{Adapter, AdapterError, Attached, FromAdapter, Hand, time_for};
 use crate::real::client::{ClientProcess, Instance};
 use crate::session::IutReport;
 
@@ -27,17 +29,20 @@ use crate::session::IutReport;
 const STOP: Duration = Duration::from_secs(20);
 /// How long an adapter may take to start an instance or to offer a file.
 const START: Duration = Duration::from_secs(60);
+/// The least that an adapter is given to answer, on the wall's clock.
+const LEAST: Duration = Duration::from_secs(60);
+
 /// The client of a cell.
 pub(super) enum Client<'a> {
     /// The embedded device.
     Embedded(&'a fotaproof_lwm2m::device::DeviceConfig),
-    /// A process.
-    Process(Instance),
+    /// A process, or a board, with who has a hand in it.
+    Process(Box<Instance>, Option<Hand>),
 }
 
 /// The server of a cell.
-pub(super) enum Server {
-    Embedded,
+pub(super) enum Server<'a> {
+    Embedded(&'a ServerDefectSet),
     Adapter(Adapter),
 }
 
@@ -46,9 +51,13 @@ pub(super) struct RealCell<'a> {
     /// Its addresses and its host of the package are filled in here.
     pub(super) config: CellConfig,
     pub(super) client: Client<'a>,
-    pub(super) server: Server,
+    pub(super) server: Server<'a>,
     /// A folder of its own for the server's files.
     pub(super) folder: String,
+    /// How many times faster than the wall the clock of the cell and its peers runs.
+    pub(super) speed: f64,
+    /// Where a board looks for its server; the loopback address if nothing is said.
+    pub(super) listen: Option<SocketAddr>,
     /// A pull: somebody has to host the package. The server does when it can.
     pub(super) server_may_host: bool,
 }
@@ -81,23 +90,28 @@ pub(super) async fn run(
         client,
         server,
         folder,
+        speed,
+        listen,
         server_may_host,
     } = cell;
-    let mut ports = Ports::default();
-    let real_client = matches!(client, Client::Process(_));
+    let mut ports = match listen {
+        Some(at) => Ports::on(at, shown_ip(at.ip()).await),
+        None => Ports::default(),
+    };
+    let real_client = matches!(client, Client::Process(..));
     let front = if real_client {
-        Some(ports.open_front("the server").await?)
+        Some(ports.open_front("the server", listen.map_or(0, |at| at.port())).await?)
     } else {
         None
     };
     let instance = config.errand.instance.clone();
     let server = match server {
-        Server::Embedded => {
+        Server::Embedded(defects) => {
             let at = front.unwrap_or_else(super::drive_virtual::server_address);
             RealServer {
                 at,
                 real: None,
-                end: ServerEnd::Embedded(Box::new(embedded_server(at, config.seed, &instance))),
+                end: ServerEnd::Embedded(Box::new(embedded_server(at, defects, &config))),
             }
         }
         Server::Adapter(adapter) => {
@@ -127,8 +141,8 @@ pub(super) async fn run(
     aside.ports.extend(config.repository.as_ref().map(|(at, _)| at.port()));
     let made = match client {
         Client::Embedded(base) => Ok(ClientEnd::Embedded(Box::new(embedded_device(base, &config, server.at)))),
-        Client::Process(instance) => {
-            ClientProcess::new(instance, server.at).map(|process| ClientEnd::Process(Box::new(process)))
+        Client::Process(instance, hand) => {
+            ClientProcess::new(*instance, server.at, hand).map(|process| ClientEnd::Process(Box::new(process)))
         }
     };
     let client = match made {
@@ -141,7 +155,8 @@ pub(super) async fn run(
     let (file, package) = (config.errand.file.clone(), config.errand.spec.package.clone());
     let mut drive = Drive {
         cell: CellSession::new(config, FIRST_REQUEST),
-        begun: Instant::now(),
+        clock: Clock::starting(speed),
+        speed,
         last: Duration::ZERO,
         ports,
         client,
@@ -240,7 +255,7 @@ async fn offer(
         _ => {}
     }
     let at = if real_client {
-        ports.open_front("the repository").await?
+        ports.open_front("the repository", 0).await?
     } else {
         super::drive_virtual::repository_address()
     };
@@ -300,7 +315,8 @@ impl RealServer {
 /// A cell at work.
 struct Drive {
     cell: CellSession,
-    begun: Instant,
+    clock: Clock,
+    speed: f64,
     /// The latest time that the machine was told.
     last: Duration,
     ports: Ports,
@@ -331,7 +347,7 @@ impl Drive {
     }
 
     fn now(&mut self) -> Duration {
-        self.last = self.last.max(self.begun.elapsed());
+        self.last = self.last.max(self.clock.now());
         self.last
     }
 
@@ -349,10 +365,7 @@ impl Drive {
             .into_iter()
             .flatten()
             .min();
-        // a microsecond later, so that rounding never wakes us before the time
-        let timer = deadline
-            .and_then(|at| self.begun.checked_add(at))
-            .map(|at| at + Duration::from_micros(1));
+        let timer = deadline.and_then(|at| self.clock.instant(at));
         let (client, server, ports) = (&mut self.client, &mut self.server.end, &mut self.ports);
         let report = async {
             match client {
@@ -489,7 +502,7 @@ impl Drive {
                 server.request(now, request, &mut |name| (name == file).then(|| package.clone()));
             }
             ServerEnd::Adapter(attached) => {
-                let within = time_for(&request.operation);
+                let within = on_the_wall(time_for(&request.operation), self.speed, LEAST);
                 attached.send(request.id, request.operation, within);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fotaproof_adapter::{Listen, Message, Operation, Request};
 use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_lwm2m::server_defects::ServerDefectSet;
 use fotaproof_lwm2m::{UpdateServer, UpdateServerConfig};
 use fotaproof_trace::Event;
 
@@ -29,15 +30,17 @@ pub(super) fn repository_address() -> SocketAddr {
 }
 
 /// The embedded server of a cell, with its instance started.
-pub(super) fn embedded_server(at: SocketAddr, seed: u64, instance: &str) -> UpdateServer {
+pub(super) fn embedded_server(at: SocketAddr, defects: &ServerDefectSet, config: &CellConfig) -> UpdateServer {
+    let (seed, instance) = (config.seed, &config.errand.instance);
     let mut server = UpdateServer::new(UpdateServerConfig {
         seed: seed ^ 0x7365_7276,
+        defects: defects.clone(),
         ..UpdateServerConfig::new(at)
     });
     let start = Request {
         id: 1,
         operation: Operation::Start {
-            instance: instance.to_owned(),
+            instance: instance.clone(),
             listen: Listen {
                 host: at.ip().to_string(),
                 port: at.port(),
@@ -83,13 +86,13 @@ impl Talk {
 /// Runs a cell to its end. Every event goes to `sink` in order; `interrupted` is asked now and then.
 pub(super) fn run(
     config: CellConfig,
-    base: &DeviceConfig,
+    (base, defects): (&DeviceConfig, &ServerDefectSet),
     sink: &mut dyn FnMut(&Arc<Event>),
     interrupted: &dyn Fn() -> bool,
     talk: &mut Talk,
 ) -> Ended {
     let mut client = embedded_device(base, &config, server_address());
-    let mut server = embedded_server(server_address(), config.seed, &config.errand.instance);
+    let mut server = embedded_server(server_address(), defects, &config);
     let (file, package): (String, Bytes) = (config.errand.file.clone(), config.errand.spec.package.clone());
     let mut files = move |name: &str| (name == file).then(|| package.clone());
     let mut cell = CellSession::new(config, FIRST_REQUEST);

@@ -11,11 +11,12 @@ use fotaproof_trace::{Blame, Finding, FindingSource, Grade, Verdict};
 
 use super::cell::{End, Ended};
 use super::leader::status_word;
+use super::stale::Met;
 use crate::expected::Expectations;
 use crate::run::shown_finding;
 
 /// The clause under which an expected-failures file names an update that does not end well.
-const INTEROP: &str = "interop";
+pub(super) const INTEROP: &str = "interop";
 
 /// What the judge must know of a cell besides what happened in it.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +117,8 @@ pub(super) fn measured(device: Option<&DeviceReport>, ended: &Ended, image: u64)
         transfer_s,
         goodput: ratio(moved as f64, transfer_s),
         datagrams: counted.datagrams,
+        packets: counted.packets,
+        fragments: counted.fragments,
         air_bytes: counted.bytes,
         air_per_byte: ratio(counted.bytes as f64, image as f64),
         retransmissions: counted.again,
@@ -132,6 +135,7 @@ fn side(
     case_id: &str,
     heard: bool,
     shown: &dyn Fn(&Finding) -> model::Finding,
+    met: &mut std::collections::BTreeSet<usize>,
 ) -> Side {
     let mut side = Side {
         verdict: if heard {
@@ -143,10 +147,11 @@ fn side(
     };
     let entries = Expectations::new(expects);
     for finding in findings {
-        if let Some(entry) = entries.covering(case_id, finding) {
-            let met = told(entry);
-            if !side.expected.contains(&met) {
-                side.expected.push(met);
+        if let Some((index, entry)) = entries.covering(case_id, finding) {
+            met.insert(index);
+            let told = told(entry);
+            if !side.expected.contains(&told) {
+                side.expected.push(told);
             }
             continue;
         }
@@ -194,14 +199,15 @@ fn why_not(ended: &Ended, station: Station, facts: &Facts<'_>) -> String {
     text
 }
 
-/// Fills in what became of a cell.
+/// Fills in what became of a cell; gives the expected failures that were met.
 pub(super) fn judge(
     cell: &mut Cell,
     ended: &Ended,
     device: Option<&DeviceReport>,
     facts: &Facts<'_>,
     packet_of: &dyn Fn(u64) -> Option<u64>,
-) {
+) -> Met {
+    let mut met = Met::default();
     let shown = |finding: &Finding| shown_finding(finding, packet_of);
     let station = station(device, ended.heard_client, facts.version);
     let succeeded = ended.progress.status == UpdateStatus::Succeeded;
@@ -222,6 +228,7 @@ pub(super) fn judge(
         facts.case_id,
         ended.heard_client,
         &shown,
+        &mut met[0],
     );
     cell.server_side = side(
         &ended.findings[1],
@@ -229,11 +236,13 @@ pub(super) fn judge(
         facts.case_id,
         ended.heard_server,
         &shown,
+        &mut met[1],
     );
     (cell.verdict, cell.reason) = verdict(cell, ended, station, facts);
     if cell.verdict == model::Verdict::Fail && !cell.interop.ended_well {
-        expected(cell, facts);
+        expected(cell, facts, &mut met);
     }
+    met
 }
 
 fn verdict(cell: &Cell, ended: &Ended, station: Station, facts: &Facts<'_>) -> (model::Verdict, String) {
@@ -261,7 +270,7 @@ fn verdict(cell: &Cell, ended: &Ended, station: Station, facts: &Facts<'_>) -> (
 }
 
 /// An update that does not end well can be expected of a side, by the clause `interop`.
-fn expected(cell: &mut Cell, facts: &Facts<'_>) {
+fn expected(cell: &mut Cell, facts: &Facts<'_>, met: &mut Met) {
     let failure = Finding {
         source: FindingSource::Check(INTEROP.to_owned()),
         grade: Grade::Must,
@@ -277,12 +286,17 @@ fn expected(cell: &mut Cell, facts: &Facts<'_>) {
     let sides_fail = [&cell.client_side, &cell.server_side]
         .iter()
         .any(|side| side.verdict == model::Verdict::Fail);
-    for (expects, side) in [
+    for (at, (expects, side)) in [
         (facts.client_expects, &mut cell.client_side),
         (facts.server_expects, &mut cell.server_side),
-    ] {
-        if let Some(entry) = Expectations::new(expects).covering(facts.case_id, &failure) {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if let Some((index, entry)) = Expectations::new(expects).covering(facts.case_id, &failure) {
+            met[at].insert(index);
             cell.expected = !sides_fail;
+            cell.notes.push(format!("what was seen: {}", cell.reason));
             cell.reason.clone_from(&entry.reason);
             side.expected.push(told(entry));
             return;
@@ -353,6 +367,8 @@ mod tests {
             findings: [Vec::new(), Vec::new()],
             counted: Counted {
                 datagrams: 40,
+                packets: 42,
+                fragments: 4,
                 bytes: 2500,
                 lost: 1,
                 again: 2,

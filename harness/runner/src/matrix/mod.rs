@@ -9,6 +9,7 @@
 //! | `drive_virtual`, `drive_real` | time: jumping for the embedded peers, real for processes and adapters |
 //! | `ports` | the sockets of a cell in real time |
 //! | `judge` | from the end of a cell and its capture to its result |
+//! | `stale` | expected failures that did not happen |
 //!
 //! A cell fails when the update does not end well or when a side breaks a must that is not among its expected failures. What an
 //! adapter, a port or a file does wrong is an error and nobody's verdict.
@@ -21,6 +22,7 @@ mod leader;
 mod one;
 mod plan;
 mod ports;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -53,6 +55,11 @@ pub struct Options {
     pub jobs: usize,
     /// The run's folder.
     pub folder: PathBuf,
+    /// How many times faster than the wall the clock of cells in real time runs, and that of their peers; 1 at least. Whoever takes
+    /// part has to allow it ([`Party::at_speed`]).
+    pub speed: f64,
+    /// The day, `YYYY-MM-DD`: expected failures may be past theirs.
+    pub today: String,
     /// A cell in real time is given up after this time; what its network and package need if absent.
     pub limit: Option<Duration>,
 }
@@ -81,6 +88,8 @@ pub struct Finished {
     pub clients: Vec<report::Party>,
     /// The servers likewise.
     pub servers: Vec<report::Party>,
+    /// Expected failures that were not met, or past their day.
+    pub stale: Vec<String>,
     /// What was noted of the whole run.
     pub notes: Vec<String>,
     /// Why it ended before all cells were run.
@@ -95,7 +104,7 @@ struct Ready {
     unfit: Option<String>,
     version: Option<String>,
     seats: Semaphore,
-    /// Of a real server.
+    /// Of a real server, and of a board that an adapter has a hand in.
     adapter: Option<Adapted>,
 }
 
@@ -168,7 +177,7 @@ pub fn run(
         };
         (join(clients), join(servers))
     });
-    let results: Vec<Mutex<Option<report::Cell>>> = cells.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<(report::Cell, stale::Met)>>> = cells.iter().map(|_| Mutex::new(None)).collect();
     let failed: Mutex<Option<EvidenceError>> = Mutex::new(None);
     let stems = one::stems(&cells);
     let run = one::Run {
@@ -181,12 +190,15 @@ pub fn run(
     };
     let work = |index: usize| {
         let cell = &cells[index];
-        let result = match &applies[index] {
-            Some(why) => report::Cell {
-                verdict: Verdict::NotApplicable,
-                reason: why.clone(),
-                ..one::described(cell, plan)
-            },
+        let (result, met) = match &applies[index] {
+            Some(why) => {
+                let result = report::Cell {
+                    verdict: Verdict::NotApplicable,
+                    reason: why.clone(),
+                    ..one::described(cell, plan)
+                };
+                (result, stale::Met::default())
+            }
             None => {
                 progress(Progress::Started { id: &cell.id() });
                 match one::run(&run, cell, index) {
@@ -194,17 +206,18 @@ pub fn run(
                     Err(error) => {
                         let reason = error.to_string();
                         lock(&failed).get_or_insert(error);
-                        report::Cell {
+                        let result = report::Cell {
                             verdict: Verdict::Error,
                             reason,
                             ..one::described(cell, plan)
-                        }
+                        };
+                        (result, stale::Met::default())
                     }
                 }
             }
         };
         progress(Progress::Ended { cell: &result });
-        *lock(&results[index]) = Some(result);
+        *lock(&results[index]) = Some((result, met));
     };
     let stop = || interrupt.load(Ordering::Relaxed) || lock(&failed).is_some();
     // those that take no time first, then those that wait, with the longest ways not all at the end
@@ -214,7 +227,8 @@ pub fn run(
     in_threads(&quick, cores, &stop, &work);
     in_threads(&slow, options.jobs, &stop, &work);
     let mut notes = Vec::new();
-    for (party, ready) in plan.servers.iter().zip(&servers) {
+    let prepared = plan.servers.iter().zip(&servers);
+    for (party, ready) in prepared.chain(plan.clients.iter().zip(&clients)) {
         notes.extend(farewell(party, ready));
     }
     let aborted = if interrupt.load(Ordering::Relaxed) {
@@ -222,15 +236,27 @@ pub fn run(
     } else {
         lock(&failed).as_ref().map(ToString::to_string)
     };
+    let (results, met): (Vec<report::Cell>, Vec<stale::Met>) = results
+        .into_iter()
+        .zip(&cells)
+        .map(|(result, cell)| {
+            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+            result.unwrap_or_else(|| (one::described(cell, plan), stale::Met::default()))
+        })
+        .unzip();
+    let judged: Vec<_> = cells
+        .into_iter()
+        .zip(results.iter().zip(met))
+        .map(|(cell, (result, met))| (cell, result.verdict, met))
+        .collect();
+    // who was not asked everything cannot be said to have met nothing
+    let stale = match aborted {
+        Some(_) => Vec::new(),
+        None => stale::stale(plan, &judged, &options.today),
+    };
     Finished {
-        cells: results
-            .into_iter()
-            .zip(&cells)
-            .map(|(result, cell)| {
-                let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-                result.unwrap_or_else(|| one::described(cell, plan))
-            })
-            .collect(),
+        cells: results,
+        stale,
         clients: shown(&plan.clients, &clients),
         servers: shown(&plan.servers, &servers),
         notes,
@@ -283,26 +309,34 @@ fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: 
     let prepared = drive(interrupt, async |interrupt| {
         real::prepare(manifest, folder, &root, interrupt).await
     });
-    let bound = manifest.instances.map(u32::from);
+    // there is one of a board
+    let bound = manifest.board.as_ref().map(|_| 1).or(manifest.instances.map(u32::from));
     let unfit = |why: String| Ready::new(Some(format!("{}: {why}", party.name)), bound);
     let found = match prepared {
         Ok(Ok(found)) => found.version,
         Ok(Err(error)) => return unfit(error.to_string()),
         Err(error) => return unfit(format!("cannot run in real time: {error}")),
     };
-    if role == Role::Client {
+    if role == Role::Client && (manifest.board.is_none() || manifest.adapter.is_none()) {
         return Ready {
             version: found,
             ..Ready::new(None, bound)
         };
     }
-    let state = peers(&options.folder).join(format!("server-{index}.adapter"));
+    let state = peers(&options.folder).join(format!("{}-{index}.adapter", role.word()));
     if let Err(error) = std::fs::create_dir_all(&state) {
         return unfit(format!("cannot make {}: {error}", state.display()));
     }
     let Some(mut launch) = launch_of(manifest, folder, &root, &state) else {
         return unfit("its manifest has no `adapter`".to_owned());
     };
+    // the clock of an adapter that is only a hand is not that of the device
+    if role == Role::Server {
+        match party.at_speed(role, options.speed) {
+            Ok(scaling) => launch = launch.scaled(&scaling),
+            Err(why) => return Ready::new(Some(why), bound),
+        }
+    }
     launch.log = Some(state.join("adapter.log"));
     let host = AdapterHost::new(launch);
     let started = drive(interrupt, async |mut interrupt| {
@@ -318,8 +352,11 @@ fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: 
     };
     let bound = [bound, hello.instances].into_iter().flatten().min();
     let unfit =
-        (hello.role != Role::Server.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
-    let version = Some(hello.version).filter(|version| !version.is_empty()).or(found);
+        (hello.role != role.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
+    let version = match role {
+        Role::Server => Some(hello.version).filter(|version| !version.is_empty()).or(found),
+        Role::Client => found,
+    };
     Ready {
         version,
         adapter: Some(Adapted {

@@ -22,10 +22,12 @@ use super::drive_virtual::{self, Talk};
 use super::judge::{self, Facts};
 use super::leader::{Errand, Level, method_of};
 use super::plan::{Plan, Planned, Role};
+use super::stale::Met;
 use super::{Adapted, Options, Ready};
 use crate::evidence::{Evidence, EvidenceError, Wanted, file_name};
 use crate::packages::{self, MakeError};
-use crate::real::Instance;
+use crate::real::adapter::Hand;
+use crate::real::{Instance, listen_address};
 use crate::schedule::drive;
 use crate::session::PackageImage;
 
@@ -33,6 +35,10 @@ use crate::session::PackageImage;
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// What is still to be seen after the end of an update.
 const SETTLE: Duration = Duration::from_millis(1200);
+/// The least of it on the wall's clock.
+const SETTLE_WALL: Duration = Duration::from_millis(100);
+/// What processes take to do their work, which a scaled clock makes no shorter.
+const WORK: Duration = Duration::from_secs(15);
 /// What timings may be off where schedulers have their say.
 const TOLERANCE: Duration = Duration::from_millis(250);
 /// Lifetime of a registration in seconds when a manifest does not say one.
@@ -117,7 +123,9 @@ fn config(run: &Run<'_>, cell: &Planned<'_>, level: Level, package: &PackageImag
     let is_virtual = cell.is_virtual();
     // `ep=` and a name of at most 9 letters fit into an option without extended length, which not every server reads
     let short = || format!("fp{index}");
+    let speed = if is_virtual { 1.0 } else { run.options.speed };
     let endpoint = match &cell.client.manifest {
+        _ if cell.client.board().is_some() => cell.client.board().map(|board| board.endpoint.clone()).unwrap_or_default(),
         Some((manifest, _)) if !is_virtual => match &manifest.endpoint {
             Some(name) => name
                 .replace("{case}", &format!("matrix-{}", cell.way.word()))
@@ -161,19 +169,23 @@ fn config(run: &Run<'_>, cell: &Planned<'_>, level: Level, package: &PackageImag
         } else {
             run.options
                 .limit
-                .unwrap_or_else(|| limit_of(&cell.network.spec, package.bytes.len() as u64))
+                .unwrap_or_else(|| limit_of(&cell.network.spec, package.bytes.len() as u64) + WORK.mul_f64(speed - 1.0))
         },
         registration: if is_virtual {
             VIRTUAL_LIMIT
         } else {
-            limit_of(&cell.network.spec, 0) / 2
+            limit_of(&cell.network.spec, 0) / 2 + WORK.mul_f64(speed - 1.0)
         },
-        settle: SETTLE,
-        tolerance: if is_virtual { Duration::ZERO } else { TOLERANCE },
+        settle: SETTLE.max(SETTLE_WALL.mul_f64(speed)),
+        tolerance: if is_virtual {
+            Duration::ZERO
+        } else {
+            TOLERANCE.mul_f64(speed)
+        },
     }
 }
 
-/// Runs a cell that applies.
+/// Runs a cell that applies; gives the expected failures that were met too.
 ///
 /// # Errors
 /// When its evidence cannot be written.
@@ -181,12 +193,12 @@ fn config(run: &Run<'_>, cell: &Planned<'_>, level: Level, package: &PackageImag
     clippy::disallowed_methods,
     reason = "how long a cell took by the clock on the wall is reported"
 )]
-pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cell, EvidenceError> {
+pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Cell, Met), EvidenceError> {
     let begun = Instant::now();
     let mut result = described(cell, run.plan);
     let parties = [&run.clients[cell.client_index], &run.servers[cell.server_index]];
     if let Some(why) = parties.into_iter().find_map(|ready| ready.unfit.clone()) {
-        return Ok(error(result, why));
+        return Ok((error(result, why), Met::default()));
     }
     let package = match package(cell, run.plan) {
         Ok(package) => package,
@@ -196,9 +208,9 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
                 "the manifest of {} supplies no package of kind `{kind}`",
                 cell.client.name
             );
-            return Ok(result);
+            return Ok((result, Met::default()));
         }
-        Err(why) => return Ok(error(result, why.to_string())),
+        Err(why) => return Ok((error(result, why.to_string()), Met::default())),
     };
     let level = match &run.servers[cell.server_index].adapter {
         None => Level::Campaign,
@@ -208,7 +220,7 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
                 "the adapter of {} can neither `update-start` nor read, write and execute",
                 cell.server.name
             );
-            return Ok(error(result, why));
+            return Ok((error(result, why), Met::default()));
         }
     };
     let config = config(run, cell, level, &package, index);
@@ -224,13 +236,13 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
     let mut talk = Talk::default();
     let mut aside = Aside::default();
     let endpoint = config.errand.endpoint.clone();
-    let ended = match &cell.client.device {
-        Some(device) if cell.is_virtual() => {
+    let ended = match (&cell.client.device, &cell.server.server) {
+        (Some(device), Some(defects)) => {
             let interrupted = || run.interrupt.load(Ordering::Relaxed);
             if cell.way == Way::Pull {
                 aside.hosted_by = Some(Role::Server.word());
             }
-            Ok(drive_virtual::run(config, device, &mut sink, &interrupted, &mut talk))
+            Ok(drive_virtual::run(config, (device, defects), &mut sink, &interrupted, &mut talk))
         }
         _ => in_real_time(run, cell, config, index, &name, &mut sink, &mut talk, &mut aside)?,
     };
@@ -249,8 +261,10 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
         result.evidence.adapter = Some(format!("cells/{name}.adapter.jsonl"));
     }
     result.notes.append(&mut aside.notes);
+    let mut met = Met::default();
     match ended {
         Ok(ended) => {
+            evidence.drain();
             let packets = packets(&evidence, &ended);
             evidence.finish()?;
             let device = analyzed(&folder.join(format!("{name}.pcapng")), aside.ports, &endpoint)?;
@@ -264,7 +278,7 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
                 version: &package.version,
                 hosted_by: aside.hosted_by,
             };
-            judge::judge(&mut result, &ended, device.as_ref(), &facts, &|datagram| {
+            met = judge::judge(&mut result, &ended, device.as_ref(), &facts, &|datagram| {
                 packets.get(&datagram).copied()
             });
         }
@@ -287,7 +301,7 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<Cel
         }
     }
     result.wall_ms = begun.elapsed().as_secs_f64() * 1e3;
-    Ok(result)
+    Ok((result, met))
 }
 
 fn error(cell: Cell, why: String) -> Cell {
@@ -335,18 +349,26 @@ fn in_real_time(
     config.errand.file = file.display().to_string();
     let client = match (&cell.client.device, &cell.client.manifest) {
         (Some(device), _) => Client::Embedded(device),
-        (None, Some((manifest, manifest_folder))) => Client::Process(Instance {
+        (None, Some((manifest, manifest_folder))) => {
+            let instance = Instance {
             manifest: manifest.clone(),
             manifest_folder: manifest_folder.clone(),
             root: super::root(),
             folder: client_folder(run, name),
             output: run.options.folder.join("cells").join(format!("{name}.output.log")),
             number: u32::try_from(index).unwrap_or(u32::MAX),
-            speed: 1.0,
+            speed: run.options.speed,
             lifetime: manifest.lifetime.unwrap_or(LIFETIME),
             endpoint: config.errand.endpoint.clone(),
-        }),
+        };
+        Client::Process(Box::new(instance), None)
+        }
         (None, None) => return Ok(Err(format!("nothing says how {} is run", cell.client.name))),
+    };
+    let listen = match cell.client.board().map(|board| listen_address(&board.listen.value)) {
+        None => None,
+        Some(Ok(at)) => Some(at),
+        Some(Err(why)) => return Ok(Err(format!("{}: {why}", cell.client.name))),
     };
     let server_may_host = cell.server.claims.has("srv:repo");
     let done = drive(run.interrupt, async |mut interrupt| {
@@ -359,14 +381,27 @@ fn in_real_time(
             () = interrupt.wait() => return Err("interrupted".to_owned()),
         };
         let server = match &server_ready.adapter {
-            None => Server::Embedded,
+            None => match &cell.server.server {
+                Some(defects) => Server::Embedded(defects),
+                None => return Err(format!("nothing says how {} is run", cell.server.name)),
+            },
             Some(adapted) => Server::Adapter(adapted.host.get().await.map_err(|error| error.to_string())?),
         };
+        let mut client = client;
+        if let (Client::Process(instance, hand), Some(adapted)) = (&mut client, &client_ready.adapter) {
+            let adapter = adapted.host.get().await.map_err(|error| error.to_string())?;
+            *hand = Some(Hand {
+                adapter,
+                instance: instance.endpoint.clone(),
+            });
+        }
         let cell = RealCell {
             config,
             client,
             server,
             folder: folder.display().to_string(),
+            speed: run.options.speed,
+            listen,
             server_may_host,
         };
         drive_real::run(cell, sink, &mut interrupt, talk, aside).await

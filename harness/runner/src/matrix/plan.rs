@@ -7,10 +7,12 @@ use std::sync::Arc;
 use fotaproof_cases::Claims;
 use fotaproof_cases::manifest::{ExpectedFailure, Manifest};
 use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_lwm2m::server_defects::ServerDefectSet;
 use fotaproof_reports::matrix::Way;
 
 use crate::iut::{Iut, IutKind};
 use crate::prepare::{RunNetwork, case_seed};
+use crate::real::{Scaling, scaling};
 
 /// The word of the command line for the peers in this program.
 pub const EMBEDDED: &str = "embedded";
@@ -33,6 +35,13 @@ impl Role {
             Self::Server => "server",
         }
     }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 }
 
 /// A client or a server.
@@ -52,6 +61,8 @@ pub struct Party {
     pub expected: Vec<ExpectedFailure>,
     /// The settings of an embedded device.
     pub device: Option<Box<DeviceConfig>>,
+    /// What an embedded server does wrong on purpose.
+    pub server: Option<ServerDefectSet>,
 }
 
 /// Why an IUT cannot take part.
@@ -61,8 +72,16 @@ pub enum PartyError {
     #[error("{0} is to be a server of the matrix, and its manifest has no `adapter`")]
     NoAdapter(String),
     /// A client has no command.
-    #[error("{0} is to be a client of the matrix, and its manifest has no `command`")]
+    #[error("{0} is to be a client of the matrix, and its manifest has neither `command` nor `board`")]
     NoCommand(String),
+    /// It is the other side.
+    #[error("{name} is to be a {} of the matrix, and by the `role` of its manifest it is a {}", as_what.word(), as_what.other().word())]
+    Role {
+        /// Its name.
+        name: String,
+        /// What it was given as.
+        as_what: Role,
+    },
 }
 
 impl Party {
@@ -77,30 +96,20 @@ impl Party {
     /// The embedded server of updates.
     #[must_use]
     pub fn embedded_server() -> Self {
-        let at = ([192, 0, 2, 1], 5683).into();
-        let server = fotaproof_lwm2m::UpdateServer::new(fotaproof_lwm2m::UpdateServerConfig::new(at));
-        let mut claims = Claims::default();
-        for word in server.claims() {
-            // a word that the case language does not know cannot be asked for either
-            let _ = claims.add(&word);
-        }
-        Self {
-            name: EMBEDDED.to_owned(),
-            claims,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            manifest: None,
-            manifest_file: None,
-            expected: Vec::new(),
-            device: None,
-        }
+        let mut party = Self::of_parts(Iut::embedded_server());
+        EMBEDDED.clone_into(&mut party.name);
+        party
     }
 
     fn of_parts(iut: Iut) -> Self {
+        let (device, server) = match iut.kind {
+            IutKind::Embedded(config) => (Some(config), None),
+            IutKind::EmbeddedServer(defects) => (None, Some(defects)),
+            IutKind::Real => (None, None),
+        };
         Self {
-            device: match iut.kind {
-                IutKind::Embedded(config) => Some(config),
-                _ => None,
-            },
+            device,
+            server,
             name: iut.name,
             claims: iut.claims,
             version: iut.version,
@@ -113,19 +122,49 @@ impl Party {
     /// The IUT of a manifest in this role.
     ///
     /// # Errors
-    /// When its manifest does not say how it is run in this role.
+    /// When its manifest is one of the other role, or does not say how it is run.
     pub fn of_iut(iut: Iut, role: Role) -> Result<Self, PartyError> {
+        let is = match iut.role {
+            fotaproof_cases::ast::Role::Client => Role::Client,
+            fotaproof_cases::ast::Role::Server => Role::Server,
+        };
         let party = Self::of_parts(iut);
         let manifest = party.manifest.as_ref().map(|(manifest, _)| manifest);
-        match role {
-            Role::Server if manifest.is_none_or(|manifest| manifest.adapter.is_none()) => {
-                Err(PartyError::NoAdapter(party.name))
-            }
-            Role::Client if party.device.is_none() && manifest.is_none_or(|manifest| manifest.command.is_none()) => {
-                Err(PartyError::NoCommand(party.name))
-            }
-            _ => Ok(party),
+        if is != role {
+            return Err(PartyError::Role {
+                name: party.name,
+                as_what: role,
+            });
         }
+        let runs = party.is_embedded(role)
+            || manifest.is_some_and(|manifest| match role {
+                Role::Client => manifest.command.is_some() || manifest.board.is_some(),
+                Role::Server => manifest.adapter.is_some(),
+            });
+        match role {
+            _ if runs => Ok(party),
+            Role::Client => Err(PartyError::NoCommand(party.name)),
+            Role::Server => Err(PartyError::NoAdapter(party.name)),
+        }
+    }
+
+    /// Whether a clock of this factor is possible for it; why not, if not.
+    ///
+    /// # Errors
+    /// In words, with its name.
+    pub fn at_speed(&self, role: Role, speed: f64) -> Result<Scaling, String> {
+        match &self.manifest {
+            Some((manifest, _)) if !self.is_embedded(role) => {
+                scaling(manifest, speed).map_err(|error| format!("{}: {error}", self.name))
+            }
+            _ => Ok(Scaling::default()),
+        }
+    }
+
+    /// The endpoint name of a board, and where the harness waits for it.
+    pub(super) fn board(&self) -> Option<&fotaproof_cases::manifest::Board> {
+        let board = self.manifest.as_ref()?.0.board.as_ref()?;
+        Some(&board.value)
     }
 
     /// Whether it is in this program.
@@ -133,7 +172,7 @@ impl Party {
     pub fn is_embedded(&self, role: Role) -> bool {
         match role {
             Role::Client => self.device.is_some(),
-            Role::Server => self.manifest.is_none(),
+            Role::Server => self.server.is_some(),
         }
     }
 }
@@ -207,6 +246,14 @@ impl Plan {
     }
 }
 
+/// Pulls that need another protocol than the link between the two carries.
+const OTHER_PULLS: [&str; 5] = ["pull:coaps", "pull:coap+tcp", "pull:coaps+tcp", "pull:http", "pull:https"];
+
+/// `matrix.push[client=A,server=B,network=N]`.
+pub(super) fn case_id(way: Way, client: &str, server: &str, network: &str) -> String {
+    format!("matrix.{}[client={client},server={server},network={network}]", way.word())
+}
+
 impl Planned<'_> {
     /// The id, as people read it.
     pub(super) fn id(&self) -> String {
@@ -221,13 +268,7 @@ impl Planned<'_> {
 
     /// The id that expected failures name: `matrix.push[client=A,server=B,network=N]`.
     pub(super) fn case_id(&self) -> String {
-        format!(
-            "matrix.{}[client={},server={},network={}]",
-            self.way.word(),
-            self.client.name,
-            self.server.name,
-            self.network.name
-        )
+        case_id(self.way, &self.client.name, &self.server.name, &self.network.name)
     }
 
     /// The seed: it depends on the run's and on what the cell is, not on what else is in the matrix.
@@ -244,7 +285,14 @@ impl Planned<'_> {
         [(self.client, of_client), (self.server, of_server)]
             .into_iter()
             .find(|(party, word)| !party.claims.has(word))
-            .map(|(party, word)| format!("{} does not claim {word}", party.name))
+            .map(|(party, word)| {
+                let others: Vec<&str> = OTHER_PULLS.into_iter().filter(|other| party.claims.has(other)).collect();
+                if word == "pull:coap" && !others.is_empty() {
+                    let others = others.join(", ");
+                    return format!("{} claims {others} and not {word}; the matrix pulls by CoAP over UDP alone", party.name);
+                }
+                format!("{} does not claim {word}", party.name)
+            })
     }
 
     /// Whether it runs in virtual time: both sides are in this program.

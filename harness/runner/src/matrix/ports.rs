@@ -41,14 +41,27 @@ pub(super) struct Ports {
     /// Where the next look begins.
     turn: usize,
     room: Vec<u8>,
+    /// Where fronts are opened and what clients are told, when it is not the loopback address.
+    beyond: Option<(IpAddr, IpAddr)>,
 }
 
 impl Ports {
-    pub(super) async fn open_front(&mut self, what: &str) -> Result<SocketAddr, String> {
-        let error = |error: io::Error| format!("no port can be opened for {what}: {error}");
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    /// Whose fronts are at this address, for clients to whom it is `shown`.
+    pub(super) fn on(listen: SocketAddr, shown: IpAddr) -> Self {
+        Self {
+            beyond: Some((listen.ip(), shown)),
+            ..Self::default()
+        }
+    }
+
+    /// Opens a port toward the client, a free one if it is 0; gives the address at which the client meets it.
+    pub(super) async fn open_front(&mut self, what: &str, port: u16) -> Result<SocketAddr, String> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (ip, shown) = self.beyond.unwrap_or((loopback, loopback));
+        let any = SocketAddr::new(ip, port);
+        let error = |error: io::Error| format!("the port {any} cannot be opened for {what}: {error}");
         let socket = UdpSocket::bind(any).await.map_err(error)?;
-        let at = socket.local_addr().map_err(error)?;
+        let at = SocketAddr::new(shown, socket.local_addr().map_err(error)?.port());
         self.fronts.push((at, socket));
         Ok(at)
     }
@@ -130,7 +143,7 @@ mod tests {
             server: Some(server.local_addr().unwrap()),
             ..Ports::default()
         };
-        let front = ports.open_front("the server").await.unwrap();
+        let front = ports.open_front("the server", 0).await.unwrap();
         client.send_to(b"up", front).await.unwrap();
         let from = client.local_addr().unwrap();
         assert_eq!(

@@ -35,6 +35,8 @@ fn run_in(folder: &Path, plan: &Plan) -> Vec<Cell> {
     let options = Options {
         jobs: 2,
         folder: folder.to_path_buf(),
+        speed: 1.0,
+        today: "2026-06-01".to_owned(),
         limit: None,
     };
     let finished = run(plan, &options, &AtomicBool::new(false), &|_| {});
@@ -147,6 +149,8 @@ fn an_interrupted_run_says_so_and_runs_nothing_more() {
     let options = Options {
         jobs: 1,
         folder: folder.path().to_path_buf(),
+        speed: 1.0,
+        today: "2026-06-01".to_owned(),
         limit: None,
     };
     let finished = run(&plan(), &options, &AtomicBool::new(true), &|_| {});

@@ -60,6 +60,8 @@ pub(super) enum Seen {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) datagrams: u64,
+    pub(super) packets: u64,
+    pub(super) fragments: u64,
     pub(super) bytes: u64,
     pub(super) lost: u64,
     pub(super) again: u64,
@@ -255,6 +257,8 @@ impl Watch {
         let both = [net::Toward::Iut, net::Toward::Peer].map(|toward| self.link.counters(toward));
         Counted {
             datagrams: both.iter().map(|one| one.datagrams).sum(),
+            packets: both.iter().map(|one| one.packets).sum(),
+            fragments: both.iter().map(|one| one.fragments).sum(),
             bytes: both.iter().map(|one| one.bytes).sum(),
             lost: both.iter().map(|one| one.lost()).sum(),
             again: self.again,
@@ -417,6 +421,7 @@ fn mirrored(event: &Event) -> Option<Event> {
             point: match datagram.point {
                 Point::Iut => Point::Peer,
                 Point::Peer => Point::Iut,
+                Point::Aside => Point::Aside,
             },
             toward: match datagram.toward {
                 Toward::Iut => Toward::Peer,

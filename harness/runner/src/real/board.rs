@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use super::adapter::Hand;
 use super::launch::{absolute, filled, resolve};
 use super::tool::{self, Tool};
-use super::{Placeholders, RealCase};
+use super::Placeholders;
+use super::client::Instance;
 use crate::session::{IutCommand, IutReport};
 
 /// How long an action may take.
@@ -29,7 +30,8 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(case: &RealCase, values: &Placeholders) -> Self {
+    /// `controls`: somebody here can start it; else it runs already, as far as anybody knows.
+    pub(super) fn new(case: &Instance, values: &Placeholders, hand: Option<Hand>, controls: bool) -> Self {
         let folder = absolute(&case.manifest_folder);
         let actions = case.manifest.board.as_ref().map(|board| &board.value.actions);
         let actions = actions.into_iter().flatten().map(|(name, words)| {
@@ -46,13 +48,17 @@ impl Board {
             queue: VecDeque::new(),
             reports: VecDeque::new(),
             started: false,
-            hand: case.hand.clone().filter(Hand::acts),
+            hand: hand.filter(Hand::acts),
         };
-        if !case.config.controls_iut {
-            // it runs already, as far as anybody knows
+        if !controls {
             board.reports.push_back(IutReport::Started);
         }
         board
+    }
+
+    /// Whether something brings it to a fresh start.
+    pub(super) fn can_be_fresh(&self) -> bool {
+        self.hand.is_some() || self.actions.iter().any(|(name, _)| name == "fresh")
     }
 
     pub(super) fn command(&mut self, command: IutCommand) {

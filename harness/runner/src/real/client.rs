@@ -7,6 +7,8 @@ use std::sync::Arc;
 use fotaproof_cases::manifest::Manifest;
 
 use super::RealCase;
+use super::adapter::Hand;
+use super::board::Board;
 use super::clock::scaling;
 use super::driver::new_mark;
 use super::iut::ProcessIut;
@@ -56,47 +58,73 @@ impl RealCase {
 
 /// A client that runs, or may be started.
 #[derive(Debug)]
-pub(crate) struct ClientProcess(ProcessIut);
+pub(crate) struct ClientProcess(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// The harness starts it.
+    Process(Box<ProcessIut>),
+    /// It is there, or its actions switch it.
+    Board(Board),
+}
 
 impl ClientProcess {
-    /// The client of an instance, not started, that will register with `server`.
+    /// The client of an instance, not started, that will register with `server`. The hand switches a board, where its adapter can.
     ///
     /// # Errors
-    /// When its clock cannot be scaled as asked, or its manifest has no command.
-    pub(crate) fn new(instance: Instance, server: SocketAddr) -> Result<Self, String> {
+    /// When its clock cannot be scaled as asked, or its manifest has neither a command nor a board.
+    pub(crate) fn new(instance: Instance, server: SocketAddr, hand: Option<Hand>) -> Result<Self, String> {
         let scaling = scaling(&instance.manifest, instance.speed).map_err(|error| error.to_string())?;
         let values = placeholders(&instance, server);
-        let launch = launch(&instance, &values, &scaling, new_mark())
-            .ok_or_else(|| "the manifest has no `command`".to_owned())?;
-        Ok(Self(ProcessIut::new(instance, launch, &scaling)))
+        match launch(&instance, &values, &scaling, new_mark()) {
+            Some(launch) => Ok(Self(Kind::Process(Box::new(ProcessIut::new(instance, launch, &scaling))))),
+            None if instance.manifest.board.is_some() => {
+                Ok(Self(Kind::Board(Board::new(&instance, &values, hand, true))))
+            },
+            None => Err("the manifest has neither `command` nor `board`".to_owned()),
+        }
     }
 
     /// Does what is asked; what comes of it is told by [`Self::report`].
     pub(crate) fn command(&mut self, command: IutCommand) {
-        self.0.command(command);
+        match &mut self.0 {
+            Kind::Process(process) => process.command(command),
+            Kind::Board(board) => board.command(match command {
+                // as a new process is, if somebody can
+                IutCommand::Start if board.can_be_fresh() => IutCommand::Fresh,
+                command => command,
+            }),
+        }
     }
 
     /// What happens to it next. Dropping the future loses nothing.
     pub(crate) async fn report(&mut self) -> IutReport {
-        self.0.report().await
+        match &mut self.0 {
+            Kind::Process(process) => process.report().await,
+            Kind::Board(board) => board.report().await,
+        }
     }
 
     /// A datagram goes to it; some make it restart.
     pub(crate) fn delivered(&mut self, bytes: &[u8]) {
-        self.0.delivered(bytes);
+        if let Kind::Process(process) = &mut self.0 {
+            process.delivered(bytes);
+        }
     }
 
     /// It sent something.
-    pub(crate) const fn heard(&mut self) {
-        self.0.heard();
+    pub(crate) fn heard(&mut self) {
+        if let Kind::Process(process) = &mut self.0 {
+            process.heard();
+        }
     }
 
     /// Ends it and waits until nothing of it lives; gives what is to be said of that.
     pub(crate) async fn shut_down(&mut self, gracefully: bool) -> Vec<String> {
-        if self.0.is_running() {
-            self.0.shut_down(gracefully).await
-        } else {
-            Vec::new()
+        match &mut self.0 {
+            Kind::Process(process) if process.is_running() => process.shut_down(gracefully).await,
+            Kind::Process(_) => Vec::new(),
+            Kind::Board(board) => board.shut_down().await,
         }
     }
 }

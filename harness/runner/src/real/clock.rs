@@ -3,18 +3,19 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use fotaproof_cases::ast::Role;
 use fotaproof_cases::manifest::Manifest;
 use tokio::time::Instant;
 
 /// The session's clock: time since the case began, times the speed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     speed: f64,
 }
 
 impl Clock {
-    pub(super) fn starting(speed: f64) -> Self {
+    pub(crate) fn starting(speed: f64) -> Self {
         Self {
             start: Instant::now(),
             speed,
@@ -22,12 +23,12 @@ impl Clock {
     }
 
     /// The session's time now.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.scaled(self.start.elapsed())
     }
 
     /// The wall's instant of a time of the session; none when it is too far away to be said.
-    pub(super) fn instant(&self, at: Duration) -> Option<Instant> {
+    pub(crate) fn instant(&self, at: Duration) -> Option<Instant> {
         // one microsecond later, so that rounding never wakes us before the time
         let real = if is_plain(self.speed) {
             at
@@ -85,15 +86,23 @@ pub enum SpeedError {
     },
     /// There is no libfaketime here.
     #[error(
-        "a scaled clock needs libfaketime.so.1, and it is in none of {searched}; install it (Debian: `faketime`) or run with speed 1"
+        "a scaled clock needs {name}, and it is in none of {searched}; install it (Debian: `faketime`) or run with speed 1"
     )]
     NoFaketime {
+        /// The library.
+        name: String,
         /// Where it was looked for.
         searched: String,
     },
 }
 
-/// What scales the clock of this IUT; nothing at a speed of 1.
+/// What is meant by a time of the IUT on the wall's clock: as long, where it is short. What a machine takes to do its work does not
+/// scale, so nothing that only has to end some day is given less than `least`.
+pub(crate) fn on_the_wall(time: Duration, speed: f64, least: Duration) -> Duration {
+    time.div_f64(speed.clamp(1.0, 10_000.0)).max(time.min(least))
+}
+
+/// What scales the clock of this IUT; nothing at a speed of 1. Of a server it is its adapter that is meant.
 ///
 /// # Errors
 /// When the manifest does not allow the speed or the machine has not what it takes.
@@ -125,7 +134,12 @@ pub fn scaling(manifest: &Manifest, speed: f64) -> Result<Scaling, SpeedError> {
         ..Scaling::default()
     };
     if allowed.faketime {
-        let library = find_faketime(Path::new("/usr"))?.display().to_string();
+        // a server's library has many threads, and tells the time in all of them
+        let name = match manifest.role.value {
+            Role::Server => "libfaketimeMT.so.1",
+            Role::Client => "libfaketime.so.1",
+        };
+        let library = find_faketime(Path::new("/usr"), name)?.display().to_string();
         // a library that is preloaded already stays
         let preload = match inherited("LD_PRELOAD") {
             Some(before) => format!("{library}:{before}"),
@@ -148,8 +162,8 @@ fn inherited(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// libfaketime below this prefix: in `lib/ARCH/faketime`, `lib/faketime`, `lib64/faketime` or `local/lib/faketime`.
-fn find_faketime(prefix: &Path) -> Result<PathBuf, SpeedError> {
+/// A libfaketime below this prefix: in `lib/ARCH/faketime`, `lib/faketime`, `lib64/faketime` or `local/lib/faketime`.
+fn find_faketime(prefix: &Path, name: &str) -> Result<PathBuf, SpeedError> {
     let lib = prefix.join("lib");
     let mut folders = Vec::new();
     if let Ok(entries) = std::fs::read_dir(&lib) {
@@ -163,9 +177,10 @@ fn find_faketime(prefix: &Path) -> Result<PathBuf, SpeedError> {
     ]);
     let found = folders
         .iter()
-        .map(|folder| folder.join("libfaketime.so.1"))
+        .map(|folder| folder.join(name))
         .find(|file| file.is_file());
     found.ok_or_else(|| SpeedError::NoFaketime {
+        name: name.to_owned(),
         searched: format!(
             "{0}/lib/*/faketime, {0}/lib/faketime, {0}/lib64/faketime, {0}/local/lib/faketime",
             prefix.display()
@@ -219,7 +234,8 @@ mod tests {
     #[test]
     fn a_missing_library_is_named_with_the_places() {
         let empty = tempfile::tempdir().unwrap();
-        let error = find_faketime(empty.path()).unwrap_err().to_string();
+        let name = "libfaketime.so.1";
+        let error = find_faketime(empty.path(), name).unwrap_err().to_string();
         assert!(
             error.contains("libfaketime.so.1") && error.contains("/lib/*/faketime"),
             "{error}"
@@ -227,7 +243,17 @@ mod tests {
         let folder = empty.path().join("lib/x86_64-linux-gnu/faketime");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("libfaketime.so.1"), b"").unwrap();
-        assert_eq!(find_faketime(empty.path()).unwrap(), folder.join("libfaketime.so.1"));
+        assert_eq!(find_faketime(empty.path(), name).unwrap(), folder.join(name));
+    }
+
+    #[test]
+    fn a_patience_scales_down_to_what_work_takes_and_never_grows() {
+        let seconds = Duration::from_secs;
+        let least = seconds(60);
+        assert_eq!(on_the_wall(seconds(1800), 1.0, least), seconds(1800));
+        assert_eq!(on_the_wall(seconds(1800), 20.0, least), seconds(90));
+        assert_eq!(on_the_wall(seconds(300), 20.0, least), seconds(60));
+        assert_eq!(on_the_wall(seconds(20), 20.0, least), seconds(20));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use super::clock::{Clock, scaling};
 use super::iut::ProcessIut;
 use super::launch::{launch, placeholders};
 use super::sockets::{HarnessSockets, Received};
+use super::timer::Timer;
 use super::{Interrupt, RealCase};
 use crate::session::setup::repositories;
 use crate::session::{Addresses, Input, IutCommand, IutReport, Outcome, Output, Session};
@@ -51,6 +52,7 @@ pub async fn run_case(
     let mut drive = Drive {
         session: Session::new(case.config.clone()),
         clock: Clock::starting(case.speed),
+        timer: Timer::new(),
         last: Duration::ZERO,
         intake: Intake::new(),
         unsent: 0,
@@ -141,13 +143,16 @@ async fn open(case: &mut RealCase) -> Result<(HarnessSockets, Iut), String> {
     let values = placeholders(&instance, case.config.addresses.server);
     let iut = match launch(&instance, &values, &scaling, new_mark()) {
         Some(launch) => Iut::Process(Box::new(ProcessIut::new(instance, launch, &scaling))),
-        None if case.manifest.board.is_some() => Iut::Board(Board::new(case, &values)),
+        None if case.manifest.board.is_some() => {
+            let hand = case.hand.clone();
+            Iut::Board(Board::new(&instance, &values, hand, case.config.controls_iut))
+        }
         None => return Err("the manifest has neither `command` nor `board`".to_owned()),
     };
     Ok((sockets, iut))
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` in `listen` is no address with a port such as 0.0.0.0:5683"))
 }
@@ -196,6 +201,7 @@ pub(crate) fn given_up(reason: String, duration: Duration) -> Outcome {
 struct Drive {
     session: Session,
     clock: Clock,
+    timer: Timer,
     /// The latest time that the session was told.
     last: Duration,
     intake: Intake,
@@ -283,7 +289,7 @@ impl Drive {
                 () = interrupt.wait() => Wake::Interrupt,
                 received = sockets.receive(), if pause.is_none() => Wake::Datagram(received),
                 report = iut.report() => Wake::Report(report),
-                () = until(timer) => Wake::Timer,
+                () = self.timer.until(timer) => Wake::Timer,
                 () = until(wall) => Wake::Wall,
                 () = until(pause), if pause.is_some() => continue,
             };

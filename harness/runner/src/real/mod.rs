@@ -5,11 +5,12 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | `clock` | the session's time from the wall clock, and the scaled clock of the IUT |
+//! | `clock`, `timer` | the session's time from the wall clock, as fine as the system's timers, and the scaled clock of the IUT |
 //! | `sockets` | the UDP ports of the harness's side of the link |
 //! | `placeholders`, `launch` | from a manifest to the program, arguments and environment of an instance |
 //! | `process`, `output`, `survivors` | one process group: its output, its end, and what it leaves behind |
 //! | `client` | the same for others than a session |
+//! | `keeper` | ends what was started when the harness itself is killed |
 //! | `iut` | start, stop, power cut and restart of a process or a board |
 //! | `driver` | a case from its start to the last process gone |
 //! | `tool`, `version`, `readiness` | commands beside the IUT: preparation, version, builders of packages |
@@ -35,6 +36,7 @@ pub mod device;
 mod driver;
 mod interrupt;
 mod iut;
+pub mod keeper;
 mod launch;
 mod output;
 mod placeholders;
@@ -47,6 +49,7 @@ pub mod sockets;
 mod store;
 mod survivors;
 pub mod terminal;
+mod timer;
 pub mod tool;
 pub mod version;
 
@@ -58,8 +61,9 @@ use fotaproof_cases::manifest::Manifest;
 use crate::session::SessionConfig;
 
 pub use client::Instance;
+pub(crate) use clock::{Clock, on_the_wall};
 pub use clock::{Scaling, SpeedError, scaling};
-pub(crate) use driver::given_up;
+pub(crate) use driver::{given_up, listen_address};
 pub use driver::run_case;
 pub use interrupt::{Interrupt, InterruptHandle, interrupt};
 pub use placeholders::{Placeholders, fill};

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::keeper::Kept;
 use super::launch::{Launch, start_failure};
 use super::output::{Output, read_lines};
 use super::survivors;
@@ -56,6 +57,8 @@ pub(super) struct Process {
     reaped: Arc<AtomicBool>,
     /// Nothing is left to end.
     over: bool,
+    /// Dropped after all is ended.
+    _kept: Kept,
 }
 
 impl Process {
@@ -70,11 +73,13 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        let kept = Kept::new(Some(&launch.mark));
         let mut child = command
             .spawn()
             .map_err(|error| start_failure(&launch.program, &launch.folder, &error))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| "the process has no number".to_owned())?;
+        kept.group(pid);
         let (sender, events) = mpsc::channel(QUEUE);
         let readers = [
             child
@@ -111,6 +116,7 @@ impl Process {
             leader_gone: false,
             reaped,
             over: false,
+            _kept: kept,
         })
     }
 

@@ -15,16 +15,22 @@ use fotaproof_adapter::{Message, Operation, Reply, Request};
 use fotaproof_trace::{Event, Verdict};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Interrupt;
-use super::adapter::{Adapter, AdapterError, Attached, FromAdapter, time_for};
-use super::clock::Clock;
+use super::adapter::{Adapter, AdapterError, AdapterHost, Attached, FromAdapter, time_for};
+use super::clock::{Clock, on_the_wall};
 use super::driver::{GRACE, Intake, LIMIT, LIVELOCK, SLACK, given_up};
+use super::timer::Timer;
 use crate::session::{AdapterInput, Input, IutCommand, IutReport, Outcome, Output, Session, SessionConfig};
 
 /// How long the reply to `stop` is waited for after the case.
 const STOP: Duration = Duration::from_secs(15);
+/// How long an adapter may take to start an instance, on the wall's clock.
+const START: Duration = Duration::from_secs(60);
+/// The least that an adapter is given to answer, on the wall's clock, unless an operation asks for less.
+const LEAST: Duration = Duration::from_secs(60);
 /// Addresses that the devices of a case may have had; the oldest goes first.
 const SOCKETS: usize = 256;
 /// The largest UDP payload, and more.
@@ -37,8 +43,12 @@ pub struct ServerCase {
     pub config: SessionConfig,
     /// The adapter, which serves other cases too.
     pub adapter: Adapter,
+    /// Where it came from, when it is for this case alone: it may be killed then, and is started again from there.
+    pub own: Option<Arc<AdapterHost>>,
     /// The folder of the instance: packages are put there, and the adapter may.
     pub folder: PathBuf,
+    /// How many times faster than the wall the session's clock runs, and the adapter's with it.
+    pub speed: f64,
 }
 
 /// Runs a case and gives its outcome, after its instance is stopped. Every event goes to `sink` in order.
@@ -49,7 +59,10 @@ pub async fn run_case(
     sink: &mut (dyn FnMut(&Arc<Event>) + Send),
     mut interrupt: Interrupt,
 ) -> Outcome {
-    case.config.tolerance = case.config.tolerance.max(SLACK);
+    let speed = case.speed.clamp(1.0, 10_000.0);
+    case.config.tolerance = case.config.tolerance.max(SLACK.mul_f64(speed));
+    // to start an instance is work, which a scaled clock makes no faster
+    case.config.tester.patience = case.config.tester.patience.max(START.mul_f64(speed));
     if let Err(reason) = furnish(&mut case) {
         return given_up(reason, Duration::ZERO);
     }
@@ -61,17 +74,23 @@ pub async fn run_case(
     let instance = case.config.tester.instance.clone();
     let mut drive = Drive {
         session: Session::new(case.config.clone()),
-        clock: Clock::starting(1.0),
+        instance: instance.clone(),
+        clock: Clock::starting(speed),
+        timer: Timer::new(),
+        speed,
         last: Duration::ZERO,
         sockets: DeviceSockets::new(),
-        attached: case.adapter.attach(&instance),
+        attached: Some(case.adapter.attach(&instance)),
+        own: case.own.clone(),
+        starting: None,
+        stale: 0,
         intake: Intake::new(),
         started: false,
         stopping: None,
         unsent: 0,
         given_up: None,
     };
-    let wall = Instant::now().checked_add(limit + GRACE);
+    let wall = Instant::now().checked_add(limit.div_f64(speed) + GRACE);
     let mut outcome = drive.run(sink, &mut interrupt, wall).await;
     if let Some(reason) = drive.given_up.take() {
         outcome.reason.clone_from(&reason);
@@ -106,11 +125,20 @@ fn furnish(case: &mut ServerCase) -> Result<(), String> {
 /// A session at work.
 struct Drive {
     session: Session,
+    instance: String,
     clock: Clock,
+    timer: Timer,
+    speed: f64,
     /// The latest time that the session was told.
     last: Duration,
     sockets: DeviceSockets,
-    attached: Attached,
+    /// The adapter; none after it was killed.
+    attached: Option<Attached>,
+    own: Option<Arc<AdapterHost>>,
+    /// A killed adapter that is started again, and the `start` that waits for it.
+    starting: Option<(Request, JoinHandle<Result<Adapter, AdapterError>>)>,
+    /// Requests up to this id were made of an instance that is stopped: whether they are replied to is of no interest.
+    stale: u64,
     intake: Intake,
     /// `start` was asked for.
     started: bool,
@@ -129,6 +157,8 @@ enum Wake {
         bytes: Bytes,
     },
     Adapter(FromAdapter),
+    /// The adapter that was killed is there again, or is not.
+    Again(Result<Adapter, AdapterError>),
     Timer,
     Interrupt,
     /// The case takes longer than it can, on the wall's clock.
@@ -177,8 +207,9 @@ impl Drive {
                 biased;
                 () = interrupt.wait() => return Wake::Interrupt,
                 (from, to, bytes) = self.sockets.receive(), if pause.is_none() => return Wake::Datagram { from, to, bytes },
-                said = self.attached.next() => return Wake::Adapter(said),
-                () = until(timer) => return Wake::Timer,
+                said = next_of(&mut self.attached) => return Wake::Adapter(said),
+                adapter = started(&mut self.starting) => return Wake::Again(adapter),
+                () = self.timer.until(timer) => return Wake::Timer,
                 () = until(wall) => return Wake::Wall,
                 () = until(pause), if pause.is_some() => {}
             }
@@ -194,7 +225,21 @@ impl Drive {
                 let at = self.came(now);
                 self.tell(at, Input::Datagram { from, to, bytes });
             }
+            Wake::Again(Ok(adapter)) => {
+                let attached = adapter.attach(&self.instance);
+                if let Some((request, _)) = self.starting.take() {
+                    self.ask(&attached, request);
+                }
+                self.attached = Some(attached);
+            }
+            Wake::Again(Err(error)) => {
+                self.starting = None;
+                let status = error.to_string();
+                self.tell(now, Input::Adapter(AdapterInput::Died { status }));
+            }
+            Wake::Adapter(said) if self.is_stale(&said) => {}
             Wake::Adapter(said) => {
+                self.note_stop(&said);
                 if let Some(input) = input_of(said) {
                     // it lay in the queue while the harness was not scheduled, which is not the server's delay
                     let at = self.came(now);
@@ -245,14 +290,33 @@ impl Drive {
                         self.unsent += 1;
                     }
                 }
-                Output::Adapter(Request { id, operation }) => {
-                    match &operation {
-                        Operation::Start { .. } => self.started = true,
-                        Operation::Stop { .. } => self.stopping = Some(id),
-                        _ => {}
+                Output::Adapter(request) => match (self.attached.take(), &self.own) {
+                    (Some(attached), _) => {
+                        self.ask(&attached, request);
+                        self.attached = Some(attached);
                     }
-                    let within = time_for(&operation);
-                    self.attached.send(id, operation, within);
+                    (None, Some(own)) => {
+                        if matches!(request.operation, Operation::Start { .. }) {
+                            let own = own.clone();
+                            self.starting = Some((request, tokio::spawn(async move { own.get().await })));
+                        }
+                    }
+                    (None, None) => {}
+                },
+                Output::Iut(IutCommand::PowerCut) => {
+                    let now = self.clock.now();
+                    if self.own.is_none() {
+                        let reason = "the adapter serves other cases too and cannot be killed".to_owned();
+                        self.given_up = Some(reason);
+                        self.tell(now, Input::Interrupt);
+                        continue;
+                    }
+                    if let Some(attached) = self.attached.take() {
+                        attached.adapter().kill().await;
+                    }
+                    self.started = false;
+                    self.stopping = None;
+                    self.tell(now, Input::Iut(IutReport::PowerCut));
                 }
                 Output::Iut(_) | Output::AskImageDigest => {
                     asked += 1;
@@ -275,22 +339,50 @@ impl Drive {
             .then(|| given_up("the session ended without an outcome".to_owned(), self.last))
     }
 
+    /// Asks the adapter.
+    fn ask(&mut self, attached: &Attached, Request { id, operation }: Request) {
+        match &operation {
+            Operation::Start { .. } => self.started = true,
+            Operation::Stop { .. } => self.stopping = Some(id),
+            _ => {}
+        }
+        let within = on_the_wall(time_for(&operation), self.speed, LEAST);
+        attached.send(id, operation, within);
+    }
+
+    /// What comes late of an instance that was stopped.
+    fn is_stale(&self, said: &FromAdapter) -> bool {
+        matches!(said, FromAdapter::Reply { id, result: Err(_) } if *id < self.stale)
+    }
+
+    /// The case has stopped its instance.
+    fn note_stop(&mut self, said: &FromAdapter) {
+        if let FromAdapter::Reply { id, result: Ok(_) } = said
+            && self.stopping == Some(*id)
+        {
+            self.stale = *id;
+            self.stopping = None;
+            self.started = false;
+        }
+    }
+
     /// Stops the instance after the case, so that its address is free and the adapter is as it was.
     async fn farewell(&mut self, instance: String) -> Option<String> {
         if !self.started {
             return None;
         }
+        let attached = self.attached.as_mut()?;
         let id = match self.stopping {
             Some(id) => id,
             None => {
                 let operation = Operation::Stop { instance };
-                self.attached.send(u64::MAX, operation, STOP);
+                attached.send(u64::MAX, operation, STOP);
                 u64::MAX
             }
         };
         let stopped = async {
             loop {
-                match self.attached.next().await {
+                match attached.next().await {
                     FromAdapter::Reply { id: of, result } if of == id => return result.err(),
                     FromAdapter::Gone(error) => return Some(error),
                     _ => {}
@@ -349,6 +441,25 @@ fn broken(error: &AdapterError) -> AdapterInput {
     AdapterInput::Broken {
         reason,
         line: String::new(),
+    }
+}
+
+async fn next_of(attached: &mut Option<Attached>) -> FromAdapter {
+    match attached {
+        Some(attached) => attached.next().await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn started(
+    starting: &mut Option<(Request, JoinHandle<Result<Adapter, AdapterError>>)>,
+) -> Result<Adapter, AdapterError> {
+    match starting {
+        Some((_, handle)) => match handle.await {
+            Ok(adapter) => adapter,
+            Err(error) => Err(AdapterError::NotStarted(error.to_string())),
+        },
+        None => core::future::pending().await,
     }
 }
 

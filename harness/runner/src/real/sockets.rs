@@ -164,7 +164,7 @@ async fn open(
 }
 
 /// The address that a device is told for one that means every interface: that of the way out. No packet is sent to learn it.
-async fn shown_ip(ip: IpAddr) -> IpAddr {
+pub(crate) async fn shown_ip(ip: IpAddr) -> IpAddr {
     if !ip.is_unspecified() {
         return ip;
     }

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
+use super::keeper::Kept;
 use super::launch::start_failure;
 use super::process::in_words;
 
@@ -94,10 +95,13 @@ pub async fn run(tool: &Tool) -> Result<ToolOutput, ToolError> {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
+    let kept = Kept::new(None);
     let mut child = command
         .spawn()
         .map_err(|error| ToolError::Start(start_failure(program, &tool.folder, &error)))?;
-    let group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    pid.inspect(|pid| kept.group(*pid));
+    let group = Group(pid, kept);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(child.wait(), beginning(stdout), beginning(stderr)) };
     let Ok((status, stdout, stderr)) = tokio::time::timeout(tool.within, work).await else {
@@ -119,7 +123,7 @@ pub async fn run(tool: &Tool) -> Result<ToolOutput, ToolError> {
 }
 
 /// Ends a process group when it goes.
-struct Group(Option<Pid>);
+struct Group(Option<Pid>, #[expect(dead_code, reason = "it is dropped after the group is ended")] Kept);
 
 impl Drop for Group {
     fn drop(&mut self) {

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use fotaproof_cases::ast::{MessageExpect, MessageMatch, OptionMatch, Party, Share, ShareBy, Spacing};
-use fotaproof_wire::coap::MessageView;
+use fotaproof_wire::coap::{MessageView, Type};
 
 use super::config::Addresses;
 use super::messages::{MessageLog, Seen, told, words};
@@ -60,6 +61,8 @@ pub(super) fn asks(ask: &MessageExpect) -> bool {
         || ask.after.is_some()
         || ask.total_bytes.is_some()
         || ask.share.is_some()
+        || ask.turns.is_some()
+        || ask.outstanding.is_some()
 }
 
 /// Where messages are looked for, and until when.
@@ -84,6 +87,8 @@ pub(super) fn judge(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what:
         .or_else(|| ask.spaced.as_ref().and_then(|spaced| apart(frame, all, spaced, what)))
         .or_else(|| ordered(frame, all, ask, what))
         .or_else(|| summed(frame, all, ask, what))
+        .or_else(|| in_turns(frame, all, ask, what))
+        .or_else(|| unacknowledged(frame, ask, what))
 }
 
 fn different(all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
@@ -278,6 +283,97 @@ fn summed(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> 
                 words(&share.of)
             ),
             format!("{ratio:.2} times ({have} of {of})"),
+        )
+    })
+}
+
+/// How often one kind of message follows the other.
+fn in_turns(frame: &Frame<'_>, all: &[&Seen], ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    let turns = ask.turns.as_ref()?;
+    let own = all.iter().map(|seen| (frame.log.place_of(seen), true, seen.again));
+    let others = frame
+        .log
+        .matching_numbered(frame.since, &turns.with, frame.parties)
+        .map(|(place, seen)| (place, false, seen.again));
+    let mut both: Vec<(usize, bool)> = own
+        .chain(others)
+        .filter(|(_, _, again)| !again)
+        .map(|(place, own, _)| (place, own))
+        .collect();
+    both.sort_unstable();
+    let changes = both.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    (changes < turns.least as usize).then(|| {
+        (
+            format!("{what} in turns with {}, {} changes", words(&turns.with), turns.least),
+            format!("{changes} changes in {} messages", both.len()),
+        )
+    })
+}
+
+/// A Confirmable message that waits for its acknowledgement.
+struct Open {
+    to: SocketAddr,
+    id: u16,
+    token: Vec<u8>,
+    /// Until when its sender would have sent it once more.
+    until: Duration,
+    last: Duration,
+}
+
+/// RFC 7252 section 4.7: how many Confirmable messages to one receiver wait at the same time. A message counts until its
+/// acknowledgement, reset or response reaches the sender, and no longer than until its next copy is due (section 4.2): a sender that
+/// does not send it then has given it up.
+fn unacknowledged(frame: &Frame<'_>, ask: &MessageExpect, what: &str) -> Option<Wrong> {
+    /// ACK_TIMEOUT times ACK_RANDOM_FACTOR.
+    const FIRST_COPY: Duration = Duration::from_secs(3);
+    let want = ask.outstanding.as_ref()?;
+    let slack = frame.tolerance.max(Duration::from_millis(50));
+    let mut open: Vec<Open> = Vec::new();
+    let mut most = 0;
+    let mut at_most: Option<&Seen> = None;
+    for seen in frame.log.since(frame.since).filter(|seen| !seen.aside) {
+        let Ok(view) = MessageView::parse(&seen.payload) else {
+            continue;
+        };
+        let (id, at) = (view.message_id(), seen.at);
+        if !seen.by_iut {
+            let over = matches!(view.kind(), Type::Ack | Type::Rst);
+            let response = view.code().is_response();
+            open.retain(|one| {
+                one.to != seen.src || !((over && one.id == id) || (response && one.token == view.token()))
+            });
+            continue;
+        }
+        if view.kind() != Type::Con {
+            continue;
+        }
+        open.retain(|one| one.until >= at);
+        if let Some(known) = open.iter_mut().find(|one| one.to == seen.dst && one.id == id) {
+            let interval = at.saturating_sub(known.last);
+            known.last = at;
+            known.until = at + interval * 2 + slack;
+            continue;
+        }
+        if seen.again || !super::messages::matches(seen, &ask.select, frame.parties) {
+            continue;
+        }
+        open.push(Open {
+            to: seen.dst,
+            id,
+            token: view.token().to_vec(),
+            until: at + FIRST_COPY + slack,
+            last: at,
+        });
+        let count = open.iter().filter(|one| one.to == seen.dst).count();
+        if count > most {
+            most = count;
+            at_most = Some(seen);
+        }
+    }
+    (!want.matches(&most.to_string())).then(|| {
+        (
+            format!("{what}: {want} to one receiver unacknowledged at the same time"),
+            at_most.map_or_else(|| "none".to_owned(), |seen| format!("{most} with {}", told(seen))),
         )
     })
 }

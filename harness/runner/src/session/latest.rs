@@ -38,6 +38,12 @@ impl<T> Latest<T> {
         let at = self.notes.binary_search_by_key(&datagram, |(id, _)| *id).ok()?;
         Some(&self.notes[at].1)
     }
+
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self, datagram: DatagramId) -> Option<&mut T> {
+        let at = self.notes.binary_search_by_key(&datagram, |(id, _)| *id).ok()?;
+        self.notes.get_mut(at).map(|(_, note)| note)
+    }
 }
 
 #[cfg(test)]

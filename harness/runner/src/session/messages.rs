@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) acknowledged: bool,
     /// The IUT has heard the receiver from another address since.
     pub(crate) old_address: bool,
+    /// Between a device and a repository of the harness: the IUT has no part in it.
+    pub(crate) aside: bool,
 }
 
 /// All messages of a case, when the case asks for any.
@@ -54,13 +56,15 @@ impl MessageLog {
         if let Ok(view) = MessageView::parse(&seen.payload) {
             let key = (seen.src, seen.dst, view.kind() as u8, view.message_id());
             seen.again = self.keys.insert(key, ()).is_some();
-            if seen.by_iut {
+            if seen.aside {
+                // the IUT has heard nothing of it
+            } else if seen.by_iut {
                 seen.old_address = self.heard.get(&seen.dst.ip()).is_some_and(|last| *last != seen.dst);
                 seen.acknowledged = self.acknowledged.contains(&(seen.src, seen.dst, view.message_id()));
             } else {
                 self.heard.insert(seen.src.ip(), seen.src);
             }
-            if !seen.by_iut && matches!(view.kind(), Type::Ack | Type::Rst) {
+            if !seen.by_iut && !seen.aside && matches!(view.kind(), Type::Ack | Type::Rst) {
                 self.acknowledged.insert((seen.dst, seen.src, view.message_id()));
             }
         }
@@ -77,6 +81,11 @@ impl MessageLog {
             let view = MessageView::parse(&seen.payload).ok()?;
             view.etag().map(<[u8]>::to_vec)
         })
+    }
+
+    /// The messages from `since` on.
+    pub(crate) fn since(&self, since: usize) -> impl Iterator<Item = &Seen> {
+        self.all.iter().skip(since)
     }
 
     /// The messages from `since` on that match, each with its place.
@@ -149,8 +158,13 @@ pub(crate) fn matches(seen: &Seen, select: &MessageMatch, parties: &Addresses) -
     if !party_matches(from, seen.by_iut, seen.src, parties) {
         return false;
     }
+    // what goes past the IUT is meant only where its repository is named
+    let repository = |party: Option<&Party>| matches!(party, Some(Party::Repository(_)));
+    if seen.aside && !repository(select.from.as_ref()) && !repository(select.to.as_ref()) {
+        return false;
+    }
     if let Some(to) = &select.to
-        && !party_matches(to, !seen.by_iut, seen.dst, parties)
+        && !party_matches(to, !seen.by_iut && !seen.aside, seen.dst, parties)
     {
         return false;
     }

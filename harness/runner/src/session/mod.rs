@@ -376,27 +376,31 @@ impl Session {
                     self.facts.latest[usize::from(by_iut)] = Some(datagram.datagram);
                 }
                 if let EventKind::Datagram(datagram) = &kind
-                    && datagram.point == Point::Iut
+                    && matches!(datagram.point, Point::Iut | Point::Aside)
                     && self.facts.log.wanted
                 {
-                    let by_iut = datagram.toward == Toward::Peer;
+                    let aside = datagram.point == Point::Aside;
+                    let by_iut = datagram.toward == Toward::Peer && !aside;
+                    let (src, dst) = (datagram.src, datagram.dst);
                     self.facts.log.add(Seen {
                         at: self.now,
                         by_iut,
-                        src: datagram.src,
-                        dst: datagram.dst,
+                        src,
+                        dst,
                         datagram: datagram.datagram,
                         payload: datagram.payload.clone(),
                         packets: datagram.packets,
                         largest: datagram.largest,
-                        path: self.world.path_of(
-                            if by_iut { datagram.dst } else { datagram.src },
-                            by_iut,
-                            &datagram.payload,
-                        ),
+                        path: if aside {
+                            self.world.path_beside(src, dst, &datagram.payload)
+                        } else {
+                            let peer = if by_iut { dst } else { src };
+                            self.world.path_of(peer, by_iut, &datagram.payload)
+                        },
                         again: false,
                         acknowledged: false,
                         old_address: false,
+                        aside,
                     });
                 }
                 self.emit(kind);
@@ -502,6 +506,9 @@ impl Session {
             IutReport::PowerCut => {
                 self.facts.iut_running = false;
                 self.facts.iut_status = Some("power cut".to_owned());
+                if self.is_tester() {
+                    self.server_gone("cut from its power");
+                }
                 IutEvent::PowerCut
             }
             IutReport::StartFailed { reason } => {

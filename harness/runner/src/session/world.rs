@@ -9,13 +9,14 @@ use bytes::Bytes;
 use fotaproof_lwm2m::repository::{Repository, RepositoryEvent};
 use fotaproof_lwm2m::server::{Server, ServerEvent};
 use fotaproof_net as net;
-use fotaproof_trace::{Datagram, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
+use fotaproof_trace::{Datagram, DtlsEvent, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
 
 use super::config::Addresses;
 use super::exchanges::Exchanges;
 use super::facts::Conversations;
 use super::latest::Latest;
 use super::tester::device::{Given, TestDevice};
+use super::tester::secure::Inner;
 
 /// One way between a device and a repository of the harness.
 const ASIDE: Duration = Duration::from_millis(20);
@@ -60,10 +61,11 @@ pub(crate) struct World {
     pub(crate) devices: BTreeMap<String, TestDevice>,
     /// Datagrams between devices and repositories, which never come near the IUT.
     aside: VecDeque<(Duration, SocketAddr, SocketAddr, Bytes)>,
+    /// What these are about, by the address of the device.
+    beside: Conversations,
     pub(crate) link: net::Link,
     conversations: Conversations,
-    /// The latest datagrams: where they go, and whether the harness sent them wrong on purpose.
-    latest: Latest<(Toward, bool)>,
+    latest: Latest<Note>,
     packets: bool,
     /// Requests of the harness as datagrams, for a later resend.
     pub(crate) sent: VecDeque<Sent>,
@@ -77,6 +79,17 @@ pub(crate) struct World {
     pub(crate) disturbed: u64,
     /// Datagrams of the IUT that arrived.
     pub(crate) heard: usize,
+}
+
+/// What is known of a datagram on the link.
+#[derive(Debug)]
+struct Note {
+    toward: Toward,
+    /// The harness sent it wrong on purpose.
+    planned: bool,
+    inner: Inner,
+    /// It reached the other end before: a second copy of a record is thrown away there (RFC 6347 section 4.1.2.6).
+    arrived: bool,
 }
 
 /// A request of the harness as it was sent.
@@ -106,6 +119,7 @@ impl World {
             repositories: BTreeMap::new(),
             devices: BTreeMap::new(),
             aside: VecDeque::new(),
+            beside: Conversations::default(),
             link,
             conversations: Conversations::default(),
             latest: Latest::default(),
@@ -122,7 +136,9 @@ impl World {
 
     /// Takes a datagram of the IUT at its end of the link.
     pub(crate) fn take_from_iut(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        self.enter(now, Toward::Peer, from, to, bytes, false);
+        let device = self.devices.values().find(|device| device.host() == to.ip());
+        let inner = device.map_or(Inner::Clear, |device| device.inner(from, &bytes));
+        self.enter_with(now, Toward::Peer, from, to, bytes, false, inner);
     }
 
     /// Sends a datagram of the harness's side past its parties.
@@ -139,9 +155,26 @@ impl World {
         payload: Bytes,
         planned: bool,
     ) {
+        self.enter_with(now, toward, src, dst, payload, planned, Inner::Clear);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is known of each datagram")]
+    fn enter_with(
+        &mut self,
+        now: Duration,
+        toward: Toward,
+        src: SocketAddr,
+        dst: SocketAddr,
+        payload: Bytes,
+        planned: bool,
+        inner: Inner,
+    ) {
         let peer = if toward == Toward::Peer { dst } else { src };
-        let facts = self.conversations.facts(peer, toward, &payload);
-        if toward == Toward::Iut && facts.is_request() {
+        let facts = match inner.message(&payload) {
+            Some(message) => self.conversations.facts(peer, toward, message),
+            None => net::Facts::default(),
+        };
+        if toward == Toward::Iut && facts.is_request() && matches!(inner, Inner::Clear) {
             if self.sent.len() >= 96 {
                 // the first blocks and the latest are what a case asks for again
                 self.sent.remove(16);
@@ -164,27 +197,58 @@ impl World {
                 facts,
             },
         );
-        self.exchanges.sent(now, datagram, src, dst, &payload);
-        self.latest.insert(datagram, (toward, planned));
+        if let Some(message) = inner.message(&payload) {
+            self.exchanges.sent(now, datagram, src, dst, message);
+        }
         if toward == Toward::Peer {
             self.count(&payload, packets, src.is_ipv6());
         }
-        self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-            point: if toward == Toward::Peer {
-                Point::Iut
-            } else {
-                Point::Peer
+        self.tell_datagram(
+            Datagram {
+                point: if toward == Toward::Peer {
+                    Point::Iut
+                } else {
+                    Point::Peer
+                },
+                toward,
+                datagram: datagram.0,
+                src,
+                dst,
+                payload,
+                packets,
+                largest,
+                altered: false,
+                planned,
             },
+            &inner,
+        );
+        let note = Note {
             toward,
-            datagram: datagram.0,
-            src,
-            dst,
-            payload,
-            packets,
-            largest,
-            altered: false,
             planned,
-        })));
+            inner,
+            arrived: false,
+        };
+        self.latest.insert(datagram, note);
+    }
+
+    /// Tells of a datagram by the message in it, or by its records where there is none.
+    fn tell_datagram(&mut self, mut datagram: Datagram, inner: &Inner) {
+        self.out.push_back(Turn::Event(match inner {
+            Inner::Clear => EventKind::Datagram(datagram),
+            Inner::Message(message) => {
+                datagram.payload = message.clone();
+                EventKind::Datagram(datagram)
+            }
+            Inner::Records(records) => EventKind::Dtls(DtlsEvent::Records {
+                point: datagram.point,
+                toward: datagram.toward,
+                datagram: datagram.datagram,
+                src: datagram.src,
+                dst: datagram.dst,
+                length: datagram.payload.len(),
+                records: records.clone(),
+            }),
+        }));
     }
 
     fn count(&mut self, payload: &Bytes, packets: u16, ipv6: bool) {
@@ -200,6 +264,13 @@ impl World {
     /// The path of the request that the last datagram was or answered.
     pub(crate) fn path_of(&self, peer: SocketAddr, by_iut: bool, payload: &[u8]) -> Option<String> {
         self.conversations.path_of(peer, by_iut, payload)
+    }
+
+    /// The same for a datagram between a device and a repository.
+    pub(crate) fn path_beside(&self, src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Option<String> {
+        let by_device = self.device_at(src).is_some();
+        let device = if by_device { src } else { dst };
+        self.beside.path_of(device, by_device, payload)
     }
 
     /// Does what is due and gives one thing that came of it; `None` when nothing is left.
@@ -254,7 +325,7 @@ impl World {
         for (from, transmit) in sent {
             busy = true;
             if self.device_at(transmit.to).is_some() {
-                self.aside.push_back((now + ASIDE, from, transmit.to, transmit.bytes));
+                self.pass_by(now, from, transmit.to, transmit.bytes);
             } else {
                 self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
             }
@@ -342,7 +413,7 @@ impl World {
                 }
                 let (fate, reason, delay) = fate_words(&fate);
                 self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
-                    toward: self.latest.get(datagram).map_or(Toward::Peer, |(toward, _)| *toward),
+                    toward: self.latest.get(datagram).map_or(Toward::Peer, |note| note.toward),
                     packet: packet.0,
                     datagram: datagram.0,
                     rule,
@@ -363,25 +434,28 @@ impl World {
                 altered,
                 ..
             } => {
-                let planned = self.latest.get(datagram).is_some_and(|(_, planned)| *planned);
+                let (planned, inner) = self.arrival(datagram, altered);
                 self.exchanges.delivered(datagram);
                 let toward = toward_trace(toward);
-                self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
-                    point: if toward == Toward::Peer {
-                        Point::Peer
-                    } else {
-                        Point::Iut
+                self.tell_datagram(
+                    Datagram {
+                        point: if toward == Toward::Peer {
+                            Point::Peer
+                        } else {
+                            Point::Iut
+                        },
+                        toward,
+                        datagram: datagram.0,
+                        src,
+                        dst,
+                        payload: payload.clone(),
+                        packets,
+                        largest,
+                        altered,
+                        planned,
                     },
-                    toward,
-                    datagram: datagram.0,
-                    src,
-                    dst,
-                    payload: payload.clone(),
-                    packets,
-                    largest,
-                    altered,
-                    planned,
-                })));
+                    &inner,
+                );
                 if toward == Toward::Iut {
                     self.count(&payload, packets, src.is_ipv6());
                     self.out.push_back(Turn::Transmit {
@@ -390,11 +464,13 @@ impl World {
                         bytes: payload,
                     });
                 } else {
-                    self.heard += 1;
-                    self.out.push_back(Turn::Arrived {
-                        to: dst,
-                        bytes: payload.clone(),
-                    });
+                    if let Some(message) = inner.message(&payload) {
+                        self.heard += 1;
+                        self.out.push_back(Turn::Arrived {
+                            to: dst,
+                            bytes: message.clone(),
+                        });
+                    }
                     self.deliver(now, src, dst, &payload);
                 }
             }
@@ -411,6 +487,20 @@ impl World {
                 }));
             }
         }
+    }
+
+    /// What is known of a datagram that reaches the other end.
+    fn arrival(&mut self, datagram: net::DatagramId, altered: bool) -> (bool, Inner) {
+        let Some(note) = self.latest.get_mut(datagram) else {
+            return (false, Inner::Clear);
+        };
+        let again = core::mem::replace(&mut note.arrived, true);
+        let inner = match &note.inner {
+            Inner::Message(_) if altered => Inner::Records("a damaged record".to_owned()),
+            Inner::Message(_) if again => Inner::Records("a copy of a record".to_owned()),
+            inner => inner.clone(),
+        };
+        (note.planned, inner)
     }
 
     /// The name of the device on a host.
@@ -430,9 +520,10 @@ impl World {
         let mut sent = Vec::new();
         for (name, device) in &mut self.devices {
             device.handle_timeout(now);
-            while let Some(given) = device.poll() {
+            while let Some(given) = device.poll(now) {
                 match given {
-                    Given::Transmit { from, to, bytes } => sent.push((from, to, bytes)),
+                    Given::Transmit { from, to, bytes, inner } => sent.push((from, to, bytes, inner)),
+                    Given::Dtls(event) => self.out.push_back(Turn::Event(EventKind::Dtls(event))),
                     Given::Log(line) => self
                         .out
                         .push_back(Turn::Party(PartyEvent::DeviceLog(name.clone(), line))),
@@ -444,11 +535,12 @@ impl World {
                 self.out.push_back(Turn::Party(PartyEvent::Device(name.clone())));
             }
         }
-        for (from, to, bytes) in sent {
-            if to == self.addresses.server {
-                self.enter(now, Toward::Iut, from, to, bytes, false);
-            } else if self.addresses.repositories.values().any(|at| *at == to) {
-                self.aside.push_back((now + ASIDE, from, to, bytes));
+        for (from, to, bytes, inner) in sent {
+            if to != self.addresses.server && self.addresses.repositories.values().any(|at| *at == to) {
+                self.pass_by(now, from, to, bytes);
+            } else if to.ip() == self.addresses.server.ip() {
+                // a server may have its repository at a port of its own
+                self.enter_with(now, Toward::Iut, from, to, bytes, false, inner);
             }
         }
         while self.aside.front().is_some_and(|(at, ..)| *at <= now) {
@@ -458,6 +550,39 @@ impl World {
             }
         }
         busy
+    }
+
+    /// Sends a datagram between a device and a repository, which is told as what it is: nothing of the IUT.
+    fn pass_by(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: Bytes) {
+        let (datagram, packet, bytes) = self.link.pass_by(src, dst, &payload);
+        if self.device_at(src).is_some() {
+            self.beside.facts(src, Toward::Peer, &payload);
+        }
+        if self.packets {
+            self.out.push_back(Turn::Event(EventKind::Packet(Packet {
+                point: Point::Aside,
+                toward: Toward::Peer,
+                packet: packet.0,
+                datagram: datagram.0,
+                fragment: None,
+                bytes,
+                altered: false,
+            })));
+        }
+        let header = if src.is_ipv6() { 48 } else { 28 };
+        self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
+            point: Point::Aside,
+            toward: Toward::Peer,
+            datagram: datagram.0,
+            src,
+            dst,
+            payload: payload.clone(),
+            packets: 1,
+            largest: u16::try_from(header + payload.len()).unwrap_or(u16::MAX),
+            altered: false,
+            planned: false,
+        })));
+        self.aside.push_back((now + ASIDE, src, dst, payload));
     }
 
     fn deliver(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {

@@ -85,6 +85,8 @@ pub(super) enum Ask {
     Detach(u64),
     /// The orderly end.
     Quit(Duration, oneshot::Sender<Farewell>),
+    /// The end at once; told when no process is left.
+    Kill(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -238,6 +240,7 @@ enum Wake {
 
 impl Holder {
     async fn live(mut self, mut asked: mpsc::UnboundedReceiver<Ask>) {
+        let mut killed = None;
         let (gone, success) = loop {
             let deadline = self.deadline();
             let wake = tokio::select! {
@@ -246,6 +249,10 @@ impl Holder {
                 () = until(deadline) => Wake::Timer,
             };
             match wake {
+                Wake::Ask(Some(Ask::Kill(done))) => {
+                    killed = Some(done);
+                    break (died("killed", String::new()), false);
+                }
                 Wake::Ask(Some(ask)) => self.ask(ask),
                 Wake::Ask(None) => break (died("all who used it are gone", String::new()), false),
                 Wake::Happening(Happening::Lines(lines)) => {
@@ -282,6 +289,10 @@ impl Holder {
             state.left.clone_from(&left);
         });
         self.farewell(&gone, success, left);
+        if let Some(done) = killed {
+            // nobody may wait for it
+            let _ = done.send(());
+        }
         // what was asked meanwhile
         asked.close();
         while let Some(ask) = asked.recv().await {
@@ -394,6 +405,8 @@ impl Holder {
             Ask::Detach(user) => {
                 self.users.remove(&user);
             }
+            // ends the loop before it comes here
+            Ask::Kill(_) => {}
             Ask::Quit(within, done) => {
                 let id = self.fresh();
                 let pending = Pending {
@@ -547,6 +560,7 @@ fn refuse(ask: Ask, gone: &AdapterError) {
         Ask::Raw(_, _, sender) => drop(sender.send(Err(gone.clone()))),
         Ask::Attach(_, _, queue) => drop(queue.try_send(FromAdapter::Gone(gone.clone()))),
         Ask::Request(..) | Ask::Detach(_) => {}
+        Ask::Kill(done) => drop(done.send(())),
         Ask::Quit(_, done) => drop(done.send(Farewell {
             replied: Err(gone.clone()),
             status: gone.to_string(),

@@ -1,7 +1,7 @@
 //! The adapter of a run: started with its first user, and again only after it died.
 
 use core::time::Duration;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fotaproof_adapter::Operation;
 use fotaproof_cases::manifest::Manifest;
@@ -46,6 +46,15 @@ impl AdapterHost {
             launch,
             state: Mutex::default(),
         }
+    }
+
+    /// A host of the same adapter for one user, who may kill it.
+    #[must_use]
+    pub fn apart(&self, log: Option<PathBuf>) -> Self {
+        Self::new(AdapterLaunch {
+            log,
+            ..self.launch.clone()
+        })
     }
 
     /// The adapter, started if it is not there or died.
@@ -99,7 +108,7 @@ impl AdapterHost {
 
 /// How the adapter of a manifest is started; none when it has no `adapter`.
 ///
-/// Placeholders: `{manifest}`, `{root}`, `{state}` (the folder for what it writes).
+/// Placeholders: `{manifest}`, `{root}`, `{state}` (the folder for what it writes), `{fotaproof}` (this program).
 #[must_use]
 pub fn launch_of(manifest: &Manifest, manifest_folder: &Path, root: &Path, state: &Path) -> Option<AdapterLaunch> {
     let command = manifest.adapter.as_ref()?;
@@ -108,6 +117,10 @@ pub fn launch_of(manifest: &Manifest, manifest_folder: &Path, root: &Path, state
         .with_path("manifest", &folder)
         .with_path("root", &absolute(root))
         .with_path("state", &absolute(state));
+    let values = match std::env::current_exe() {
+        Ok(program) => values.with_path("fotaproof", &program),
+        Err(_) => values,
+    };
     let mut words = filled(&command.value, &values);
     if let Some(program) = words.first_mut() {
         *program = resolve(program, &folder);
@@ -125,6 +138,7 @@ pub fn launch_of(manifest: &Manifest, manifest_folder: &Path, root: &Path, state
         },
         environment,
         log: None,
+        faketime: false,
         ready: manifest.adapter_ready.map_or(super::READY, |span| span.0),
     })
 }

@@ -218,6 +218,15 @@ impl Adapter {
         }
     }
 
+    /// Kills it, with every process of it, and waits until none is left: as when the power of its machine is cut. Everybody else who uses
+    /// it loses it too.
+    pub async fn kill(&self) {
+        let (sender, done) = oneshot::channel();
+        if self.ask(Ask::Kill(sender)).is_ok() {
+            let _ = done.await;
+        }
+    }
+
     fn ask(&self, ask: Ask) -> Result<(), AdapterError> {
         let sent = self.inner.asked.as_ref().is_some_and(|asked| asked.send(ask).is_ok());
         if sent { Ok(()) } else { Err(self.end()) }

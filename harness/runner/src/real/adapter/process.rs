@@ -15,10 +15,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::error::said;
+use crate::real::Scaling;
+use crate::real::keeper::Kept;
 use crate::real::launch::start_failure;
 use crate::real::output::{Output, read_lines};
 use crate::real::process::{ProcessEvent, in_words};
-use crate::real::survivors::{self, MARKER, Survivor};
+use crate::real::survivors::{self, MARKER, Survivor, remove_faketime};
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -44,6 +46,8 @@ pub struct AdapterLaunch {
     pub environment: Vec<(String, String)>,
     /// Where its standard error is kept, up to a bound.
     pub log: Option<PathBuf>,
+    /// libfaketime is preloaded, and leaves shared memory behind.
+    pub faketime: bool,
     /// How long it may take to its hello. Being there is an event, so this can be generous: a JVM is slow to start.
     pub ready: Duration,
 }
@@ -57,8 +61,18 @@ impl AdapterLaunch {
             folder: PathBuf::from("."),
             environment: Vec::new(),
             log: None,
+            faketime: false,
             ready: super::READY,
         }
+    }
+
+    /// On a scaled clock.
+    #[must_use]
+    pub fn scaled(mut self, scaling: &Scaling) -> Self {
+        self.command.extend(scaling.arguments.iter().cloned());
+        self.environment.extend(scaling.environment.iter().cloned());
+        self.faketime = scaling.faketime;
+        self
     }
 }
 
@@ -89,11 +103,14 @@ pub(super) struct AdapterChild {
     stderr: mpsc::Receiver<ProcessEvent>,
     tail: VecDeque<String>,
     mark: String,
+    faketime: bool,
     /// How it ended, once it is reaped.
     status: Option<(String, bool)>,
     /// The output of an ended process is waited for until then.
     last_words: Option<Instant>,
     over: bool,
+    /// Dropped after all is ended.
+    _kept: Kept,
 }
 
 impl AdapterChild {
@@ -112,11 +129,13 @@ impl AdapterChild {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        let kept = Kept::new(Some(&mark));
         let mut child = command
             .spawn()
             .map_err(|error| start_failure(program, &launch.folder, &error))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| "the process has no number".to_owned())?;
+        kept.group(pid);
         let log = launch.log.clone().unwrap_or_else(|| PathBuf::from("/dev/null"));
         let (sender, stderr) = mpsc::channel(256);
         if let Some(stream) = child.stderr.take() {
@@ -145,9 +164,11 @@ impl AdapterChild {
             stderr,
             tail: VecDeque::new(),
             mark,
+            faketime: launch.faketime,
             status: None,
             last_words: None,
             over: false,
+            _kept: kept,
         })
     }
 
@@ -277,6 +298,11 @@ impl AdapterChild {
                 let _ = killpg(group, Signal::SIGKILL);
             }
             survivors::end(&self.mark, self.group());
+        }
+        if self.faketime {
+            // of the first process: the others share its memory, unless they threw their environment away
+            remove_faketime(self.pid);
+            left.iter().for_each(|one| remove_faketime(one.pid));
         }
         left
     }

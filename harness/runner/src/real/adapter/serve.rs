@@ -33,16 +33,20 @@ struct Instances {
 struct Instance {
     server: UpdateServer,
     socket: UdpSocket,
+    /// For DTLS.
+    secure: Option<UdpSocket>,
 }
 
-/// Serves until `quit`, the end of `lines`, or the interrupt. What it writes goes to `tell`, a line with its end at a time.
+/// Serves until `quit`, the end of `lines`, or the interrupt. What it writes goes to `tell`, a line with its end at a time. Its clock
+/// runs `speed` times faster than the wall's.
 pub async fn serve(
     defects: &ServerDefectSet,
+    speed: f64,
     mut lines: mpsc::Receiver<String>,
     mut stop: Interrupt,
     tell: &mut (dyn FnMut(&str) + Send),
 ) {
-    let clock = Clock::starting(1.0);
+    let clock = Clock::starting(speed);
     let mut instances = Instances {
         all: BTreeMap::new(),
         buffer: vec![0; BUFFER],
@@ -59,9 +63,11 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = stop.wait() => return,
-            (name, from, bytes) = instances.receive() => {
-                if let Some(instance) = instances.all.get_mut(&name) {
-                    instance.server.handle_datagram(clock.now(), from, &bytes);
+            (name, secure, from, bytes) = instances.receive() => {
+                match instances.all.get_mut(&name) {
+                    Some(instance) if secure => instance.server.handle_secure_datagram(clock.now(), from, &bytes),
+                    Some(instance) => instance.server.handle_datagram(clock.now(), from, &bytes),
+                    None => {}
                 }
             }
             line = lines.recv() => {
@@ -164,8 +170,10 @@ impl Instances {
                 instance,
                 listen,
                 timings,
+                security,
                 ..
             } => {
+                let secured = security.as_ref().is_some_and(|security| !security.credentials().is_empty());
                 if self.all.contains_key(instance) {
                     return error(
                         id,
@@ -173,7 +181,7 @@ impl Instances {
                         format!("the instance `{instance}` is there already"),
                     );
                 }
-                match open(defects, listen, timings.as_ref()).await {
+                match open(defects, listen, timings.as_ref(), secured).await {
                     Ok(opened) => drop(self.all.insert(instance.clone(), opened)),
                     Err(why) => return error(id, ErrorKind::Failed, why),
                 }
@@ -212,6 +220,11 @@ impl Instances {
                 // a datagram that the system does not take is lost, as on any network
                 let _ = instance.socket.send_to(&transmit.bytes, transmit.to).await;
             }
+            while let Some(transmit) = instance.server.poll_secure_transmit() {
+                if let Some(secure) = &instance.secure {
+                    let _ = secure.send_to(&transmit.bytes, transmit.to).await;
+                }
+            }
             while let Some(message) = instance.server.poll_message() {
                 if !matches!(message, Message::Event(Event::Hello(_))) {
                     tell(&to_line(&message));
@@ -220,21 +233,26 @@ impl Instances {
         }
     }
 
-    async fn receive(&mut self) -> (String, SocketAddr, Bytes) {
+    /// The next datagram: whose, whether at the secure address, from where, and what it is.
+    async fn receive(&mut self) -> (String, bool, SocketAddr, Bytes) {
         core::future::poll_fn(|cx| self.poll_receive(cx)).await
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(String, SocketAddr, Bytes)> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(String, bool, SocketAddr, Bytes)> {
         for (name, instance) in &self.all {
-            loop {
-                let mut buffer = ReadBuf::new(&mut self.buffer);
-                match instance.socket.poll_recv_from(cx, &mut buffer) {
-                    Poll::Ready(Ok(from)) => {
-                        return Poll::Ready((name.clone(), from, Bytes::copy_from_slice(buffer.filled())));
+            let sockets = [Some((false, &instance.socket)), instance.secure.as_ref().map(|at| (true, at))];
+            for (secure, socket) in sockets.into_iter().flatten() {
+                loop {
+                    let mut buffer = ReadBuf::new(&mut self.buffer);
+                    match socket.poll_recv_from(cx, &mut buffer) {
+                        Poll::Ready(Ok(from)) => {
+                            let bytes = Bytes::copy_from_slice(buffer.filled());
+                            return Poll::Ready((name.clone(), secure, from, bytes));
+                        }
+                        // an ICMP error of an earlier datagram
+                        Poll::Ready(Err(_)) => {}
+                        Poll::Pending => break,
                     }
-                    // an ICMP error of an earlier datagram
-                    Poll::Ready(Err(_)) => {}
-                    Poll::Pending => break,
                 }
             }
         }
@@ -242,13 +260,25 @@ impl Instances {
     }
 }
 
-async fn open(defects: &ServerDefectSet, listen: &Listen, timings: Option<&Timings>) -> Result<Instance, String> {
-    let told = |error: std::io::Error| format!("{}:{} cannot be opened: {error}", listen.host, listen.port);
-    let socket = UdpSocket::bind((listen.host.as_str(), listen.port))
-        .await
-        .map_err(told)?;
-    let address = socket.local_addr().map_err(told)?;
+async fn open(
+    defects: &ServerDefectSet,
+    listen: &Listen,
+    timings: Option<&Timings>,
+    secured: bool,
+) -> Result<Instance, String> {
+    let bind = async |port: u16| {
+        let told = |error: std::io::Error| format!("{}:{port} cannot be opened: {error}", listen.host);
+        let socket = UdpSocket::bind((listen.host.as_str(), port)).await.map_err(told)?;
+        let address = socket.local_addr().map_err(told)?;
+        Ok::<_, String>((socket, address))
+    };
+    let (socket, address) = bind(listen.port).await?;
+    let secure = match listen.secure_port.filter(|_| secured) {
+        Some(port) => Some(bind(port).await?),
+        None => None,
+    };
     let mut config = UpdateServerConfig::new(address);
+    config.secure = secure.as_ref().map(|(_, address)| *address);
     config.defects.clone_from(defects);
     config.seed = u64::from(address.port()) << 32 | u64::from(std::process::id());
     if let Some(timings) = timings {
@@ -262,5 +292,6 @@ async fn open(defects: &ServerDefectSet, listen: &Listen, timings: Option<&Timin
     Ok(Instance {
         server: UpdateServer::new(config),
         socket,
+        secure: secure.map(|(socket, _)| socket),
     })
 }

@@ -18,6 +18,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
+use crate::real::keeper::Kept;
+
 /// The program's address.
 pub const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 /// The server's host as the program sees it.
@@ -64,6 +66,8 @@ pub enum TunError {
 pub(super) struct Tun {
     device: SyncDevice,
     child: Child,
+    /// Dropped after the program is ended.
+    _kept: Kept,
     reassembler: Reassembler,
     /// Where the server's port really is.
     to: SocketAddr,
@@ -91,11 +95,16 @@ impl Tun {
             Oversize::Fragment | Oversize::Filter => spec.mtu,
             Oversize::Drop | Oversize::Refuse => spec.mtu.max(WIDE),
         };
+        let kept = Kept::new(None);
         let (device, child) = in_namespace(mtu, &filled(command, to))?;
+        if let Ok(pid) = i32::try_from(child.id()) {
+            kept.group(Pid::from_raw(pid));
+        }
         device.set_nonblocking(true).map_err(TunError::Device)?;
         Ok(Self {
             device,
             child,
+            _kept: kept,
             reassembler: Reassembler::new(Limits::default()),
             to,
             buffer: vec![0; usize::from(u16::MAX)],

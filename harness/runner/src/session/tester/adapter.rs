@@ -18,6 +18,10 @@ use super::super::{Output, Session};
 pub(super) enum Asked {
     /// The instance is started.
     Start,
+    /// The instance is stopped by the case.
+    Stop { until: Duration },
+    /// The instance is started again by the case.
+    Again { until: Duration },
     /// A step wants it.
     Step {
         /// What it is about, for a value without a path.
@@ -40,7 +44,7 @@ pub(super) enum Asked {
 impl Asked {
     pub(super) const fn until(&self) -> Option<Duration> {
         match self {
-            Self::Step { until, .. } => Some(*until),
+            Self::Step { until, .. } | Self::Stop { until } | Self::Again { until } => Some(*until),
             _ => None,
         }
     }
@@ -177,6 +181,8 @@ impl Session {
         };
         match asked {
             Asked::Start => self.start_reply(&reply),
+            Asked::Stop { .. } => self.stop_reply(&reply),
+            Asked::Again { .. } => self.again_reply(&reply),
             Asked::Step { path, observes, .. } => {
                 self.observation(observes, &reply);
                 let answer = self.answer_of(&reply, path);
@@ -209,8 +215,9 @@ impl Session {
             return;
         }
         let addresses = reply.ok.as_ref().and_then(|answer| answer.addresses.as_ref());
+        let secure = addresses.and_then(|addresses| addresses.coaps.as_ref()?.parse().ok());
         match addresses.map(|addresses| addresses.coap.parse()) {
-            Some(Ok(address)) => self.server_started(address),
+            Some(Ok(address)) => self.server_started(address, secure),
             _ => self.adapter_broke("the reply to `start` names no address of the server", &told(reply)),
         }
     }

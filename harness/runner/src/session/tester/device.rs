@@ -8,9 +8,10 @@ use bytes::Bytes;
 use fotaproof_lwm2m::device::{
     ActAnswer, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash, SocketId,
 };
-use fotaproof_trace::SampleSource;
+use fotaproof_trace::{DtlsEvent, SampleSource};
 
 use super::super::firmware::{Firmware, Sampled};
+use super::secure::{Inner, Secret, Secured};
 
 /// The first port that a device uses; each socket that it opens takes the next.
 const FIRST_PORT: u16 = 50_000;
@@ -36,6 +37,8 @@ pub(crate) struct TestDevice {
     pub(crate) wanted: bool,
     touched: bool,
     seen: usize,
+    /// DTLS with the server, if the device has it.
+    pub(crate) secured: Option<Secured>,
 }
 
 /// What a turn of a device brought.
@@ -72,14 +75,18 @@ pub(crate) enum Given {
         from: SocketAddr,
         to: SocketAddr,
         bytes: Bytes,
+        /// What is in it.
+        inner: Inner,
     },
+    /// Something of DTLS.
+    Dtls(DtlsEvent),
     /// A line for people.
     Log(String),
 }
 
 impl TestDevice {
     /// A device that is off.
-    pub(crate) fn new(config: DeviceConfig, host: IpAddr) -> Self {
+    pub(crate) fn new(config: DeviceConfig, host: IpAddr, secured: Option<Secured>) -> Self {
         let flash = Flash::new(config.version.clone());
         let device = Device::new(config, flash);
         Self {
@@ -95,6 +102,7 @@ impl TestDevice {
             wanted: false,
             touched: true,
             seen: 0,
+            secured,
         }
     }
 
@@ -136,9 +144,23 @@ impl TestDevice {
             .iter()
             .find(|(_, port)| **port == to.port())
             .map(|(id, _)| *id);
-        if let Some(socket) = socket {
-            let bytes = Bytes::copy_from_slice(bytes);
-            self.handle(now, DeviceInput::Datagram { socket, from, bytes });
+        let Some(socket) = socket else { return };
+        if let Some(secured) = self.secured.as_mut().filter(|secured| secured.server() == from) {
+            self.touched = true;
+            for bytes in secured.datagram(now, bytes) {
+                self.handle(now, DeviceInput::Datagram { socket, from, bytes });
+            }
+            return;
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.handle(now, DeviceInput::Datagram { socket, from, bytes });
+    }
+
+    /// What is in a datagram that the server at this address sent to the device.
+    pub(crate) fn inner(&self, from: SocketAddr, bytes: &[u8]) -> Inner {
+        match self.secured.as_ref().filter(|secured| secured.server() == from) {
+            Some(secured) => secured.open(false, bytes),
+            None => Inner::Clear,
         }
     }
 
@@ -149,22 +171,53 @@ impl TestDevice {
             self.device.handle_timeout(now);
             self.deadline = self.device.poll_deadline();
         }
+        if let Some(secured) = &mut self.secured
+            && secured.poll_deadline().is_some_and(|at| at <= now)
+        {
+            self.touched = true;
+            let (port, from) = (secured.port(), secured.server());
+            let messages = secured.handle_timeout(now);
+            let socket = self.ports.iter().find(|(_, own)| **own == port).map(|(id, _)| *id);
+            for bytes in messages {
+                if let Some(socket) = socket {
+                    self.handle(now, DeviceInput::Datagram { socket, from, bytes });
+                }
+            }
+        }
     }
 
-    pub(crate) const fn poll_deadline(&self) -> Option<Duration> {
-        self.deadline
+    pub(crate) fn poll_deadline(&self) -> Option<Duration> {
+        let Some(secured) = &self.secured else { return self.deadline };
+        [self.deadline, secured.poll_deadline()].into_iter().flatten().min()
     }
 
     /// The next thing that it gives.
-    pub(crate) fn poll(&mut self) -> Option<Given> {
+    pub(crate) fn poll(&mut self, now: Duration) -> Option<Given> {
         loop {
+            if let Some(secret) = self.secured.as_mut().and_then(Secured::poll) {
+                match secret {
+                    Secret::Event(event) => return Some(Given::Dtls(event)),
+                    Secret::Datagram(bytes, inner) => {
+                        let Some(secured) = &self.secured else { continue };
+                        let (port, to) = (secured.port(), secured.server());
+                        // from a closed socket nothing is sent
+                        if self.ports.values().any(|own| *own == port) {
+                            let from = SocketAddr::new(self.host, port);
+                            return Some(Given::Transmit { from, to, bytes, inner });
+                        }
+                        continue;
+                    }
+                }
+            }
             match self.device.poll_output()? {
                 DeviceOutput::OpenSocket(socket) => {
                     self.ports.insert(socket, self.next_port);
                     self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
                 }
                 DeviceOutput::CloseSocket(socket) => {
-                    self.ports.remove(&socket);
+                    if let (Some(port), Some(secured)) = (self.ports.remove(&socket), &mut self.secured) {
+                        secured.closed(port);
+                    }
                 }
                 DeviceOutput::Transmit { socket, to, bytes } => {
                     let Some(port) = self.ports.get(&socket) else { continue };
@@ -172,7 +225,12 @@ impl TestDevice {
                     if to == self.device.config().server {
                         self.address = Some(from);
                     }
-                    return Some(Given::Transmit { from, to, bytes });
+                    if let Some(secured) = self.secured.as_mut().filter(|secured| secured.server() == to) {
+                        secured.send(now, self.device.flash().boots, *port, bytes);
+                        continue;
+                    }
+                    let inner = Inner::Clear;
+                    return Some(Given::Transmit { from, to, bytes, inner });
                 }
                 DeviceOutput::Log(line) => return Some(Given::Log(line)),
                 DeviceOutput::Off => {

@@ -295,6 +295,9 @@ impl Session {
             missing.push(format!("the device runs {}", truth.version));
         }
         let told = run.and_then(UpdateRun::progress);
+        // the harness's own campaign sends nothing any more once it has ended
+        let ended = |run: &UpdateRun| run.campaign.is_some() && told.is_some_and(|told| told.status.is_final());
+        hopeless |= obeyed.is_empty() && run.is_some_and(ended);
         if self.claimed("srv:report") && run.is_some_and(|run| run.campaign.is_none()) {
             match told.map(|progress| progress.status) {
                 Some(UpdateStatus::Succeeded) => {}
@@ -440,6 +443,11 @@ impl Session {
             Err(poll) => return poll,
         };
         let truth = &device.truth;
+        let secure = device
+            .secured
+            .as_ref()
+            .map(|secured| secured.truth.clone())
+            .unwrap_or_default();
         let waits = e.within.is_some() && self.now < until;
         if let Some((expected, seen)) = facts_differ(want, device) {
             return if waits { Poll::Pending } else { broken(expected, seen) };
@@ -466,6 +474,12 @@ impl Session {
                 ),
                 ("resets", want.resets.as_ref(), count(truth.resets)),
                 ("Executes of Cancel", want.cancels.as_ref(), count(truth.cancels)),
+                ("DTLS handshakes", want.handshakes.as_ref(), count(secure.handshakes)),
+                (
+                    "refused DTLS handshakes",
+                    want.refused_handshakes.as_ref(),
+                    count(secure.refused),
+                ),
             ],
         )
     }
@@ -485,6 +499,9 @@ fn facts_differ(want: &DeviceFacts, device: &TestDevice) -> Option<(String, Stri
     {
         let told = |yes: bool| if yes { "registered" } else { "not registered" };
         return Some((told(registered).to_owned(), told(truth.registered).to_owned()));
+    }
+    if let Some(difference) = secure_differs(want, device) {
+        return Some(difference);
     }
     if let Some(code) = want.last_answer {
         let right = match code {
@@ -521,6 +538,27 @@ fn facts_differ(want: &DeviceFacts, device: &TestDevice) -> Option<(String, Stri
     {
         let all: Vec<String> = truth.reads.keys().map(ToString::to_string).collect();
         return Some((format!("{path} read or observed"), format!("read: {}", all.join(", "))));
+    }
+    None
+}
+
+fn secure_differs(want: &DeviceFacts, device: &TestDevice) -> Option<(String, String)> {
+    let truth = device.secured.as_ref().map(|secured| &secured.truth);
+    let suite = truth.and_then(|truth| truth.suite);
+    if let Some(wanted) = want.suite
+        && suite != Some(super::credentials::suite_of(wanted))
+    {
+        let reason = truth.and_then(|truth| truth.reason.clone());
+        let seen = suite.map_or_else(
+            || reason.unwrap_or_else(|| "no DTLS handshake that ended well".to_owned()),
+            |suite| suite.to_string(),
+        );
+        return Some((format!("cipher suite {wanted}"), seen));
+    }
+    let given = truth.is_some_and(|truth| truth.connection_id);
+    if want.connection_id.is_some_and(|wanted| wanted != given) {
+        let told = |given: bool| if given { "a connection id" } else { "no connection id" };
+        return Some((format!("{} of the server", told(!given)), told(given).to_owned()));
     }
     None
 }

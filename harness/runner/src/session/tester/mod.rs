@@ -1,8 +1,11 @@
 //! What is only for a server under test: devices of the harness, the adapter, updates and their judgement.
 
 mod adapter;
+mod credentials;
 pub(crate) mod device;
 mod judge;
+mod life;
+pub(crate) mod secure;
 mod setup;
 mod steps;
 mod updates;
@@ -12,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use fotaproof_adapter as protocol;
-use fotaproof_cases::ast::Role;
+use fotaproof_cases::ast::{Role, Span};
 use fotaproof_lwm2m::device::{DeviceAct, DeviceInput};
 use fotaproof_trace::{Blame, EventKind, Finding, FindingSource, Grade, IutEvent, Sample, SampleSource, Verdict};
 
@@ -32,6 +35,8 @@ pub(crate) struct Tester {
     pub(super) started: bool,
     /// Until when the reply to `start` is waited for.
     start_until: Duration,
+    /// The ports that the instance had when it was started first: for CoAP, and for CoAP over DTLS.
+    ports: (u16, Option<u16>),
     next_id: u64,
     /// What the adapter can do.
     capabilities: BTreeSet<String>,
@@ -59,23 +64,53 @@ impl Session {
 
     /// Asks the adapter for an instance.
     pub(super) fn start_server(&mut self) {
-        let tester = self.config.tester.clone();
-        self.tester.capabilities = tester.capabilities.into_iter().collect();
-        self.tester.start_until = self.now + tester.patience;
-        let operation = protocol::Operation::Start {
-            instance: tester.instance,
-            listen: tester.listen,
-            security: None,
-            timings: tester.timings,
-            folder: tester.folder,
-        };
+        self.tester.capabilities = self.config.tester.capabilities.iter().cloned().collect();
+        self.tester.start_until = self.now + self.config.tester.patience;
+        if let Err(why) = credentials::of_server(&self.config) {
+            self.broken_case(&why);
+            return;
+        }
+        let operation = self.start_operation();
         self.ask(operation, Asked::Start);
     }
 
+    /// The `start` of the case.
+    fn start_operation(&self) -> protocol::Operation {
+        let mut tester = self.config.tester.clone();
+        // what is wrong with it was told before
+        let security = credentials::of_server(&self.config).ok().flatten();
+        if security.is_some() {
+            tester.listen.secure_port.get_or_insert(0);
+        }
+        protocol::Operation::Start {
+            instance: tester.instance,
+            listen: tester.listen,
+            security,
+            timings: self.wished_timings(),
+            folder: tester.folder,
+        }
+    }
+
+    /// What the case wishes the server's timings to be, over what the run wishes.
+    fn wished_timings(&self) -> Option<protocol::Timings> {
+        let of_run = self.config.tester.timings.clone();
+        let Some(wishes) = self.config.case.timings else {
+            return of_run;
+        };
+        let millis = |span: Option<Span>| span.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX));
+        let of_run = of_run.unwrap_or_default();
+        Some(protocol::Timings {
+            ack_timeout_ms: millis(wishes.ack_timeout).or(of_run.ack_timeout_ms),
+            max_retransmit: wishes.max_retransmit.or(of_run.max_retransmit),
+            response_timeout_ms: millis(wishes.response_timeout).or(of_run.response_timeout_ms),
+        })
+    }
+
     /// The instance can be reached: the devices come to life.
-    pub(super) fn server_started(&mut self, address: SocketAddr) {
+    pub(super) fn server_started(&mut self, address: SocketAddr, secure: Option<SocketAddr>) {
         self.config.addresses.server = address;
         self.world.addresses.server = address;
+        self.tester.ports = (address.port(), secure.map(|secure| secure.port()));
         self.facts.iut_address = Some(address);
         self.facts.iut_running = true;
         self.tester.started = true;
@@ -86,14 +121,31 @@ impl Session {
                 Some(host) => *host,
                 None => continue,
             };
-            let config = match setup::device_config(name, setup, &self.config, address, i as u64) {
-                Ok(config) => config,
+            let address = match (&setup.security, secure) {
+                (None, _) => address,
+                (Some(_), Some(secure)) => secure,
+                (Some(_), None) => {
+                    let title = "the reply to `start` names no address for DTLS, and the case needs one";
+                    self.adapter_broke(title, &format!("coap at {address} alone"));
+                    return;
+                }
+            };
+            let number = i as u64;
+            let made = setup::device_config(name, setup, &self.config, address, number).and_then(|config| {
+                let secured = setup
+                    .security
+                    .as_ref()
+                    .map(|security| credentials::of_device(&self.config, name, security, address, number))
+                    .transpose()?;
+                Ok(TestDevice::new(config, host, secured))
+            });
+            let mut device = match made {
+                Ok(device) => device,
                 Err(why) => {
                     self.broken_case(&format!("device {name}: {why}"));
                     return;
                 }
             };
-            let mut device = TestDevice::new(config, host);
             if setup.start.unwrap_or(true) {
                 device.handle(self.now, DeviceInput::PowerOn);
             }
@@ -257,7 +309,7 @@ impl Session {
 
     /// Ends the instance.
     pub(super) fn stop_server(&mut self) {
-        if !self.is_tester() || !self.tester.started {
+        if !self.is_tester() || !self.tester.started || !self.facts.iut_running {
             return;
         }
         self.tester.next_id += 1;

@@ -10,6 +10,7 @@ use fotaproof_cases::ast::{
 use fotaproof_lwm2m::definitions::Version;
 use fotaproof_lwm2m::device::{Act, Behaviour, DeviceConfig, NumSelect, OnRequest};
 use fotaproof_wire::coap::{Code, Szx};
+use fotaproof_wire::value::Value;
 
 use super::super::config::SessionConfig;
 use super::super::stimuli::Unable;
@@ -40,7 +41,7 @@ pub(super) fn device_config(
     server: SocketAddr,
     number: u64,
 ) -> Result<DeviceConfig, Unable> {
-    let endpoint = format!("{}-{name}", session.tester.instance);
+    let endpoint = super::credentials::endpoint(session, name, setup);
     let mut config = DeviceConfig::tester(endpoint, server);
     config.seed = session.seed ^ 0x6465_7669 ^ ((number + 1) << 40);
     crate::packages::MODEL.clone_into(&mut config.model);
@@ -117,6 +118,19 @@ pub(super) fn device_config(
     if let Some(block) = &setup.pull_block {
         config.pull_block = szx(block.value)?;
     }
+    config.early_block = setup.early_block.unwrap_or(true);
+    config.etag_check = setup.etag_check.unwrap_or(true);
+    config.resume = setup.resume.unwrap_or(true);
+    config.power_cut_at = setup.power_cut.as_ref().map(|cut| (cut.at.0, cut.lasting.0));
+    for (path, text) in &setup.values {
+        let path = path
+            .parse()
+            .map_err(|error| format!("`{path}` is no LwM2M path: {error}"))?;
+        let value = text
+            .parse()
+            .map_or_else(|_| Value::String(text.clone()), Value::Integer);
+        config.values.insert(path, value);
+    }
     config.confirmable_notifications = setup
         .notifications
         .as_ref()
@@ -140,6 +154,14 @@ pub(super) fn device_config(
     }
     if !setup.radio.is_empty() {
         config.radio = setup.radio.iter().map(|sample| (sample.at.0, sample.rssi)).collect();
+        let qualities: Vec<_> = setup
+            .radio
+            .iter()
+            .filter_map(|sample| Some((sample.at.0, sample.quality?)))
+            .collect();
+        if !qualities.is_empty() {
+            config.link_quality = qualities;
+        }
     }
     config.behaviours = behaviours(setup.behaviours.iter().map(|at| &at.value))?;
     // names resolve to the harness's repositories

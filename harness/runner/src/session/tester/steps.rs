@@ -25,10 +25,14 @@ impl Session {
             return Ok(Some(Act::Nothing));
         }
         if let Some(update) = &step.update {
-            return self.begin_update(&update.value).map(Some);
+            let label = step.label.as_ref().map(|label| label.value.clone());
+            return self.begin_update(&update.value, label).map(Some);
         }
         if let Some(control) = &step.update_control {
-            return self.control_update(control.value).map(Some);
+            return self.control_update(&control.value).map(Some);
+        }
+        if let Some(action) = &step.iut {
+            return self.server_life(action.value).map(Some);
         }
         if let Some(op) = &step.server_op {
             return self.begin_server_op(&op.value).map(Some);

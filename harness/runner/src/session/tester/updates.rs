@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use fotaproof_adapter::{self as protocol, Operation, Progress, Reply};
-use fotaproof_cases::ast::{UpdateControl, UpdateMethod, UpdateSpec, Window};
+use fotaproof_cases::ast::{ControlStep, UpdateControl, UpdateMethod, UpdateSpec, Window};
 use fotaproof_lwm2m::campaign::{
     Campaign, CampaignSpec, Happening, Task, TaskId, happening_of_registration, operation_of, outcome_of,
 };
@@ -23,6 +23,8 @@ use super::adapter::Asked;
 #[derive(Debug)]
 pub(crate) struct UpdateRun {
     pub(crate) name: String,
+    /// Label of the step that began it.
+    pub(crate) label: Option<String>,
     pub(crate) device: String,
     pub(crate) endpoint: String,
     pub(crate) image: PackageImage,
@@ -32,10 +34,15 @@ pub(crate) struct UpdateRun {
     /// What was told of it, in order.
     pub(crate) history: Vec<(Duration, Progress)>,
     pub(crate) began: Duration,
+    /// The harness's own campaign ended with the server that it asked.
+    pub(crate) over: bool,
 }
 
 impl UpdateRun {
     pub(crate) fn poll_deadline(&self) -> Option<Duration> {
+        if self.over {
+            return None;
+        }
         self.campaign.as_ref().and_then(|campaign| campaign.poll_deadline())
     }
 
@@ -51,7 +58,7 @@ fn millis(time: Duration) -> u64 {
 
 impl Session {
     /// Begins an update.
-    pub(super) fn begin_update(&mut self, spec: &UpdateSpec) -> Result<Act, Unable> {
+    pub(super) fn begin_update(&mut self, spec: &UpdateSpec, label: Option<String>) -> Result<Act, Unable> {
         let device = Self::device_name(spec.device.as_ref());
         let endpoint = self
             .world
@@ -75,6 +82,7 @@ impl Session {
         let name = format!("u{}", self.tester.updates.len() + 1);
         let mut run = UpdateRun {
             name: name.clone(),
+            label,
             device,
             endpoint: endpoint.clone(),
             image: image.clone(),
@@ -82,6 +90,7 @@ impl Session {
             campaign: None,
             history: Vec::new(),
             began: self.now,
+            over: false,
         };
         if self.can(&["update-start"]) {
             let windows = |all: &[Window]| all.iter().map(|w| (millis(w.from.0), millis(w.to.0))).collect();
@@ -188,17 +197,30 @@ impl Session {
         Act::Adapter { id }
     }
 
-    /// Holds, goes on with or gives up the update that was begun last.
-    pub(super) fn control_update(&mut self, control: UpdateControl) -> Result<Act, Unable> {
+    /// The update that a step names: by the label of its step, by its device, or the one that was begun last.
+    fn controlled(&mut self, control: &ControlStep) -> Result<&mut UpdateRun, Unable> {
+        let mut runs = self.tester.updates.iter_mut().rev();
+        let (run, which) = match (&control.update, &control.device) {
+            (Some(label), _) => (
+                runs.find(|run| run.label.as_deref() == Some(&label.value)),
+                format!(" by the step `{}`", label.value),
+            ),
+            (None, Some(device)) => (
+                runs.find(|run| run.device == device.value),
+                format!(" on device {}", device.value),
+            ),
+            (None, None) => (runs.next(), String::new()),
+        };
+        run.ok_or_else(|| format!("no update was begun{which}"))
+    }
+
+    /// Holds, goes on with or gives up an update.
+    pub(super) fn control_update(&mut self, control: &ControlStep) -> Result<Act, Unable> {
         let now = self.now;
         let instance = self.instance();
-        let run = self
-            .tester
-            .updates
-            .last_mut()
-            .ok_or_else(|| "no update was begun".to_owned())?;
+        let run = self.controlled(control)?;
         if let Some(campaign) = &mut run.campaign {
-            match control {
+            match control.action {
                 UpdateControl::Pause => campaign.pause(now),
                 UpdateControl::Resume => campaign.resume(now),
                 UpdateControl::Cancel => campaign.cancel(now),
@@ -206,7 +228,7 @@ impl Session {
             return Ok(Act::Nothing);
         }
         let update = run.name.clone();
-        let operation = match control {
+        let operation = match control.action {
             UpdateControl::Pause => Operation::UpdatePause { instance, update },
             UpdateControl::Resume => Operation::UpdateResume { instance, update },
             UpdateControl::Cancel => Operation::UpdateCancel { instance, update },
@@ -218,6 +240,7 @@ impl Session {
         let now = self.now;
         for run in &mut self.tester.updates {
             if run.endpoint == endpoint
+                && !run.over
                 && let Some(campaign) = &mut run.campaign
             {
                 campaign.handle(now, happening.clone());
@@ -277,6 +300,9 @@ impl Session {
             let mut told = None;
             {
                 let run = &mut self.tester.updates[index];
+                if run.over {
+                    continue;
+                }
                 let Some(campaign) = &mut run.campaign else { continue };
                 if campaign.poll_deadline().is_some_and(|at| at <= now) {
                     campaign.handle_timeout(now);
