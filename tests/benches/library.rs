@@ -4,6 +4,7 @@ use core::sync::atomic::AtomicBool;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use fotaproof_cases::LoadedCase;
 use fotaproof_runner::iut::Iut;
 use fotaproof_runner::prepare::CaseOptions;
 use fotaproof_runner::run::{RunOptions, run};
@@ -26,8 +27,20 @@ fn library_with_evidence(bencher: Bencher<'_, '_>, jobs: usize) {
     whole(bencher, jobs, true);
 }
 
+/// `srv.mid-reuse`, the longest case of the server role: more messages than there are message ids.
+#[divan::bench(args = [false, true], sample_count = 10, sample_size = 1)]
+fn all_message_ids_of_a_server(bencher: Bencher<'_, '_>, evidence: bool) {
+    let mut cases = play::cases();
+    cases.retain(|case| case.id == "srv.mid-reuse");
+    assert_eq!(cases.len(), 1, "the case is there");
+    timed(bencher, &cases, 1, evidence);
+}
+
 fn whole(bencher: Bencher<'_, '_>, jobs: usize, evidence: bool) {
-    let cases = play::cases();
+    timed(bencher, &play::cases(), jobs, evidence);
+}
+
+fn timed(bencher: Bencher<'_, '_>, cases: &[LoadedCase], jobs: usize, evidence: bool) {
     let iut = Iut::embedded();
     bencher
         .counter(ItemsCount::new(cases.len()))
@@ -42,7 +55,7 @@ fn whole(bencher: Bencher<'_, '_>, jobs: usize, evidence: bool) {
                 folder: evidence.then(|| folder.path().to_path_buf()),
                 ..RunOptions::default()
             };
-            run(&iut, &cases, &options, &AtomicBool::new(false), &|_| {}, "2026-01-01")
+            run(&iut, cases, &options, &AtomicBool::new(false), &|_| {}, "2026-01-01")
         });
 }
 

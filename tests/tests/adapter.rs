@@ -78,9 +78,27 @@ fn hello_in_java() {
     says_hello("java", "fixtures/adapters/Hello.java");
 }
 
+#[test]
+fn hello_of_a_hand() {
+    says_hello("python3", "fixtures/adapters/hand.py");
+}
+
+#[test]
+fn what_a_hand_must_not_do() {
+    let hand = ["python3", "fixtures/adapters/hand.py"];
+    let faults = ["accepts-any", "ends-by-itself", "no-hex", "accepts-all"];
+    compared("hands", &wrong_in(&faults, &hand, &[]));
+    // the device that is named is another one than that of the hand
+    if installed("python3") {
+        let (code, text) = check(&["--device", "other", "--", hand[0], hand[1]]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("no device other"), "{text}");
+    }
+}
+
 /// The exit code and what failed of an adapter with a fault, of the checks that are meant: name, what was seen.
-fn of_double(fault: &str, meant: &[&str]) -> (Option<i32>, String) {
-    let (code, text) = check(&[
+fn of_double(fault: &str, wrapped: &[&str], meant: &[&str]) -> (Option<i32>, String) {
+    let begin = [
         "--within",
         "2s",
         "--ready",
@@ -91,7 +109,8 @@ fn of_double(fault: &str, meant: &[&str]) -> (Option<i32>, String) {
         "python3",
         "tests/tests/adapter/double.py",
         fault,
-    ]);
+    ];
+    let (code, text) = check(&[&begin[..], wrapped].concat());
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{fault}: {error}: {text}"));
     let failed: String = report["checks"]
         .as_array()
@@ -108,10 +127,11 @@ fn of_double(fault: &str, meant: &[&str]) -> (Option<i32>, String) {
 }
 
 fn wrong(faults: &[&str]) -> String {
-    wrong_in(faults, &[])
+    wrong_in(faults, &[], &[])
 }
 
-fn wrong_in(faults: &[&str], meant: &[&str]) -> String {
+/// What fails of these, each the adapter of a command with its lines altered.
+fn wrong_in(faults: &[&str], wrapped: &[&str], meant: &[&str]) -> String {
     if !installed("python3") {
         return String::new();
     }
@@ -119,7 +139,7 @@ fn wrong_in(faults: &[&str], meant: &[&str]) -> String {
     let seen: Vec<_> = std::thread::scope(|scope| {
         let running: Vec<_> = faults
             .iter()
-            .map(|fault| scope.spawn(|| of_double(fault, meant)))
+            .map(|fault| scope.spawn(|| of_double(fault, wrapped, meant)))
             .collect();
         let ended = running.into_iter().map(|one| one.join().expect("it ended"));
         ended.collect()
@@ -149,14 +169,34 @@ fn what_does_not_begin() {
 
 #[test]
 fn what_does_not_go_on() {
-    compared("does-not-go-on", &wrong(&["hangs", "dies-at-once", "gigabyte"]));
+    compared(
+        "does-not-go-on",
+        &wrong(&[
+            "hangs",
+            "late",
+            "dies-at-once",
+            "dies-in-start",
+            "closes-its-output",
+            "gigabyte",
+        ]),
+    );
 }
 
 #[test]
 fn what_breaks_the_protocol() {
     // which request meets the fault is chance
-    let faults = ["twice", "other-ids", "chatty", "floods"];
-    compared("breaks-the-protocol", &wrong_in(&faults, &["lines"]));
+    let faults = [
+        "twice",
+        "other-ids",
+        "chatty",
+        "floods",
+        "hello-twice",
+        "unknown-event",
+        "long-line",
+        "not-utf8",
+        "nul",
+    ];
+    compared("breaks-the-protocol", &wrong_in(&faults, &[], &["lines"]));
 }
 
 #[test]
@@ -274,10 +314,18 @@ fn an_adapter_that_spoils_a_case_makes_it_an_error() {
     assert!(all.contains("the first line of the adapter is no hello"), "{all}");
 }
 
-/// Every line in the documentation that looks like a message of the protocol is one.
+fn schema(name: &str) -> Value {
+    let path = root().join("testcases/schema").join(format!("{name}.schema.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Every line in the documentation that looks like a message of the protocol is one, by the schema and by the program.
 #[test]
 fn the_examples_of_the_documentation_are_messages() {
     let text = std::fs::read_to_string(root().join("docs/ADAPTERS.md")).expect("docs/ADAPTERS.md");
+    let validator = |name: &str| jsonschema::validator_for(&schema(name)).expect("a schema");
+    let (of_requests, of_messages) = (validator("adapter-request"), validator("adapter-message"));
     let (mut requests, mut messages) = (0, 0);
     for line in text.lines().map(str::trim) {
         let line = line.trim_start_matches("→ ").trim_start_matches("← ");
@@ -286,10 +334,12 @@ fn the_examples_of_the_documentation_are_messages() {
         }
         let json: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         if json.get("op").is_some() {
+            assert!(of_requests.is_valid(&json), "{line}");
             let request: Result<fotaproof_adapter::Request, _> = serde_json::from_value(json);
             assert!(request.is_ok(), "{line}: {request:?}");
             requests += 1;
         } else {
+            assert!(of_messages.is_valid(&json), "{line}");
             let message = fotaproof_adapter::parse(line.as_bytes());
             assert!(message.is_ok(), "{line}: {message:?}");
             messages += 1;
@@ -299,4 +349,38 @@ fn the_examples_of_the_documentation_are_messages() {
         requests >= 20 && messages >= 20,
         "{requests} requests, {messages} messages"
     );
+}
+
+/// The names and words of a schema: properties, and values that are one of a few.
+fn words_of(schema: &Value, words: &mut std::collections::BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match (key.as_str(), value) {
+                    ("properties", Value::Object(properties)) => words.extend(properties.keys().cloned()),
+                    ("const", Value::String(word)) => drop(words.insert(word.clone())),
+                    ("enum", Value::Array(all)) => {
+                        words.extend(all.iter().filter_map(Value::as_str).map(str::to_owned));
+                    }
+                    _ => {}
+                }
+                words_of(value, words);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|one| words_of(one, words)),
+        _ => {}
+    }
+}
+
+/// Whatever the schemas know is in the documentation.
+#[test]
+fn the_documentation_names_every_field_and_word() {
+    let text = std::fs::read_to_string(root().join("docs/ADAPTERS.md")).expect("docs/ADAPTERS.md");
+    let mut words = std::collections::BTreeSet::new();
+    words_of(&schema("adapter-request"), &mut words);
+    words_of(&schema("adapter-message"), &mut words);
+    let told = |word: &str| text.contains(&format!("`{word}`")) || text.contains(&format!("\"{word}\""));
+    let missing: Vec<&String> = words.iter().filter(|word| !told(word)).collect();
+    assert!(words.len() > 80, "{words:?}");
+    assert!(missing.is_empty(), "docs/ADAPTERS.md does not tell {missing:?}");
 }

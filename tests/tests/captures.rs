@@ -23,14 +23,23 @@ fn run(case: &fotaproof_cases::LoadedCase, iut: &Iut) -> Option<(Vec<u8>, Vec<Fi
     if case.case.role.value != Role::Client {
         return None;
     }
+    played(case, iut).map(|(capture, findings, _)| (capture, findings))
+}
+
+/// The capture of a case, what the passive checks found, and the messages of CoAP in the order of their events.
+fn played(case: &fotaproof_cases::LoadedCase, iut: &Iut) -> Option<(Vec<u8>, Vec<Finding>, Vec<Bytes>)> {
     let options = CaseOptions {
         capture: true,
         ..CaseOptions::default()
     };
     let mut writer = CaptureWriter::new(Vec::new(), &CaptureInfo::default()).expect("memory");
     let mut findings = Vec::new();
+    let mut messages = Vec::new();
     let outcome = play(case, iut, &options, &mut |event| {
         writer.on_event(event).expect("memory");
+        if let EventKind::Datagram(datagram) = &event.kind {
+            messages.push(datagram.payload.clone());
+        }
         if let EventKind::Finding(finding) = &event.kind
             && matches!(finding.source, FindingSource::Check(_))
         {
@@ -38,7 +47,7 @@ fn run(case: &fotaproof_cases::LoadedCase, iut: &Iut) -> Option<(Vec<u8>, Vec<Fi
         }
     });
     outcome.ok()?;
-    Some((writer.finish().expect("memory"), findings))
+    Some((writer.finish().expect("memory"), findings, messages))
 }
 
 fn same_findings(id: &str, capture: &[u8], live: &[Finding]) {
@@ -283,6 +292,56 @@ fn tshark() -> bool {
         eprintln!("skipped: tshark is not installed");
     }
     there
+}
+
+/// The capture holds ciphertext and its secrets: `analyze` sees the transfer in it, tshark every message of the run.
+#[test]
+fn a_capture_of_dtls_opens_by_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut opened = 0;
+    for case in cases().iter().filter(|case| case.id.starts_with("srv.dtls.")) {
+        let id = case.full_id();
+        let (capture, _, messages) = played(case, &Iut::embedded()).expect("the case applies");
+        let report = analyze(&id, &capture[..], Options::default());
+        let complete = report
+            .devices
+            .iter()
+            .flat_map(|device| &device.transfers)
+            .any(|transfer| transfer.outcome == "complete" && transfer.way == "push");
+        assert!(complete, "{id}: {:#?}", report.devices);
+        // Block1 0 of the package stands in no packet as it is
+        let body = messages
+            .iter()
+            .find(|message| message.len() > 200)
+            .expect("a block of the package");
+        let tail = &body[body.len() - 64..];
+        assert!(!capture.windows(64).any(|window| window == tail), "{id} is in clear");
+        opened += 1;
+        if !tshark() {
+            continue;
+        }
+        let path = folder.path().join(format!("{opened}.pcapng"));
+        std::fs::write(&path, &capture).expect("a file");
+        let mut told: Vec<(u8, u8, u16)> = theirs(&path)
+            .packets
+            .values()
+            .map(|packet| (packet.kind, packet.code, packet.id))
+            .collect();
+        let mut ours: Vec<(u8, u8, u16)> = messages
+            .iter()
+            .map(|message| {
+                let view = MessageView::parse(message).expect("a message");
+                (view.kind() as u8, view.code().0, view.message_id())
+            })
+            .collect();
+        told.sort_unstable();
+        ours.sort_unstable();
+        // a copy of a record, which we take for none, is a message to tshark
+        told.dedup();
+        ours.dedup();
+        assert_eq!(ours, told, "{id}");
+    }
+    assert!(opened >= 8, "{opened}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// environment away. It writes the numbers of all three.
 const DEAF: &str = "\
 trap '' HUP INT TERM
-setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+${2-setsid} sleep 1000 </dev/null >/dev/null 2>&1 &
 leaver=$!
 env -i sleep 1000 </dev/null >/dev/null 2>&1 &
 echo $$ $leaver $! > \"$1.new\"
@@ -100,7 +100,9 @@ const KILL: &[Signal] = &[Signal::SIGKILL];
 #[test]
 fn of_a_client() {
     killed(KILL, &["run", "--out", "out", "sanity.alive", "--iut"], |command| {
-        Some(format!("name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"))
+        Some(format!(
+            "name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"
+        ))
     });
 }
 
@@ -119,7 +121,11 @@ fn of_an_adapter_that_is_checked() {
 #[test]
 fn of_a_preparation() {
     killed(KILL, &["run", "--out", "out", "sanity.alive", "--iut"], |command| {
-        Some(format!("name: deaf\ncommand: [sleep, \"1000\"]\npackages: {{valid: {{builtin: true}}}}\nprepare: {command}\n"))
+        // what a preparation starts in a session of its own is meant to stay
+        let command = command.replace(']', ", nohup]");
+        Some(format!(
+            "name: deaf\ncommand: [sleep, \"1000\"]\npackages: {{valid: {{builtin: true}}}}\nprepare: {command}\n"
+        ))
     });
 }
 
@@ -128,6 +134,8 @@ fn of_a_preparation() {
 fn by_a_second_interrupt() {
     let twice = [Signal::SIGINT, Signal::SIGINT];
     killed(&twice, &["run", "--out", "out", "sanity.alive", "--iut"], |command| {
-        Some(format!("name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"))
+        Some(format!(
+            "name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"
+        ))
     });
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fotaproof_adapter::{
-    Addresses, Answer, Conditions, Credential, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method, Operation, Package,
-    Progress, Registration, Reply, ReplyError, Request, Response, Security, Timings, UpdateStatus, Value, parse,
-    schemas, to_line,
+    Addresses, Answer, Conditions, Credential, DeviceAction, ErrorKind, Event, Hello, Listen, Message, Method,
+    Operation, Package, Progress, Registration, Reply, ReplyError, Request, Response, Security, Timings, UpdateStatus,
+    Value, parse, schemas, to_line,
 };
 use proptest::prelude::*;
 

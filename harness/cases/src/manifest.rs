@@ -29,7 +29,7 @@ pub struct Manifest {
     pub board: Option<At<Board>>,
     /// A program that speaks the adapter protocol (`docs/ADAPTERS.md`): of a server it is the only way to run it, of a
     /// device it is a hand for what cannot be done from outside. One process serves all cases of a run. Placeholders:
-    /// `{manifest}`, `{root}`, `{state}` (a folder for what it writes).
+    /// `{manifest}`, `{root}`, `{state}` (a folder for what it writes), `{fotaproof}` (this program).
     pub adapter: Option<At<Vec<At<String>>>>,
     /// How long the adapter may take to its first line; 60 s if absent.
     pub adapter_ready: Option<Span>,

@@ -495,3 +495,24 @@ fn behaviours_and_acts_need_what_they_are_about() {
         format!("{text}  - device: {{name: a, do: set, path: /4/0/2}}\n  - device: {{name: a, do: pair, pair: 0/*}}\n");
     insta::assert_snapshot!("behaviours", wrong(&text));
 }
+
+#[test]
+fn security_names_devices_that_are_there_and_have_it() {
+    let good = OF_SERVER.replace(
+        "devices: {a: {}, b: {}}\n",
+        "devices:\n  a: {security: {key: 00ff, suites: [TLS_PSK_WITH_AES_128_CCM_8]}}\n  b: {security: {identity-of: a}, endpoint-of: a}\n",
+    );
+    assert!(check(&good).is_ok());
+    let text = good
+        .replace(
+            "identity-of: a}",
+            "identity-of: aa, identity: x, key-of: c, known: true}",
+        )
+        .replace("endpoint-of: a", "endpoint-of: nobody")
+        .replace("  a: {", "  c: {}\n  a: {");
+    insta::assert_snapshot!("security", wrong(&text));
+    let text = good.replace("[TLS_PSK_WITH_AES_128_CCM_8]", "[TLS_PSK_WITH_AES_128_CCM]");
+    insta::assert_snapshot!("security_suite", wrong(&text));
+    let text = good.replace("key: 00ff", "kye: 00ff");
+    insta::assert_snapshot!("security_key", wrong(&text));
+}

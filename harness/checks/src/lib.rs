@@ -14,7 +14,6 @@ mod catalogue;
 mod config;
 mod context;
 pub mod facts;
-pub mod hash;
 mod memory;
 mod report;
 mod rules;
@@ -25,6 +24,8 @@ mod tests;
 
 pub use catalogue::{CheckInfo, all, info};
 pub use config::{CheckConfig, Mode, Role, Timing};
+
+pub use fotaproof_wire::hash;
 
 use context::Context;
 use core::time::Duration;

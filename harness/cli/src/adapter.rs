@@ -63,6 +63,9 @@ struct CheckArgs {
     /// How long an answer may take that waits for no device.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     within: Span,
+    /// Of an adapter for devices: the endpoint of a device that it has. It is switched off and on, its power is cut, and it is wiped.
+    #[arg(long, value_name = "NAME", default_value = "check-device")]
+    device: String,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -119,6 +122,7 @@ fn checked(args: &CheckArgs) -> Done {
     let options = CheckOptions {
         launch,
         within: args.within.0,
+        device: args.device.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     ///
     /// Without a manifest the library runs against the embedded reference device in virtual time. With `--iut` it
     /// runs in real time against the program or board that the manifest describes. Evidence is left in
-    /// `fotaproof-out/<run>/`: results.json, junit.xml, journal.jsonl, and a journal and a capture of each case.
+    /// `fotaproof-out/<run>/`: results.json, report.html, junit.xml, journal.jsonl, and a journal and a capture of each case.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
     /// Lists the cases that a selection holds.

@@ -12,7 +12,7 @@ use fotaproof_cases::ast::Role;
 use fotaproof_net::RecordedFate;
 use fotaproof_reports::model::{FORMAT, IutInfo, RunResults, Totals, exit_code};
 use fotaproof_reports::progress::{Progress as State, ended};
-use fotaproof_reports::{github, json, junit, tap, terminal};
+use fotaproof_reports::{github, html, json, junit, tap, terminal};
 use fotaproof_runner::iut::Iut;
 use fotaproof_runner::prepare::CaseOptions;
 use fotaproof_runner::run::{Finished, Progress, RunOptions, new_folder, run as run_cases};
@@ -273,7 +273,8 @@ fn show(args: &RunArgs, results: &RunResults, place: &str) -> Result<(), Failure
 fn write_files(folder: &Path, results: &RunResults, place: &str) -> Result<(), Failure> {
     let told = |error: fotaproof_reports::WriteError| Failure::Environment(error.to_string());
     json::write_file(&folder.join("results.json"), results).map_err(told)?;
-    junit::write_file(&folder.join("junit.xml"), results, place).map_err(told)
+    junit::write_file(&folder.join("junit.xml"), results, place).map_err(told)?;
+    html::write_file(&folder.join(html::FILE), results).map_err(told)
 }
 
 /// Progress for a person, and the run's own journal.

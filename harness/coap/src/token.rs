@@ -1,9 +1,12 @@
 //! Tokens (RFC 7252, section 5.3.1).
 
-use core::{fmt, hash::Hash};
+use core::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 /// A token of 0 to 8 bytes. Copied freely and usable as a key.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     length: u8,
     bytes: [u8; 8],
@@ -57,6 +60,12 @@ impl Token {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.length == 0
+    }
+}
+
+impl Hash for Token {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(self.bytes) ^ u64::from(self.length) << 60);
     }
 }
 

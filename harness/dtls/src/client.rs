@@ -18,7 +18,7 @@ use crate::{Alert, ClientConfig, ConnectionIds, Established, Failure, Output, Su
 
 /// Data that waits for the end of the handshake at most, each direction.
 const QUEUE: usize = 64;
-/// HelloVerifyRequests that one attempt follows at most.
+/// HelloVerifyRequests that are followed at most before the hello is due again: a server may take no cookie at all.
 const MOST_COOKIES: u32 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,9 @@ pub struct Client {
     flight: Flight,
     hello: ClientHello,
     cookies: u32,
+    cookie_seen: bool,
+    /// The number of the record with which the last hello was sent first.
+    hello_record: u64,
     agreed: Option<(Suite, Negotiated)>,
     connection_ids: Option<ConnectionIds>,
     master: [u8; 48],
@@ -87,6 +90,8 @@ impl Client {
             flight: Flight::new(config.timings, config.mtu),
             hello: ClientHello::default(),
             cookies: 0,
+            cookie_seen: false,
+            hello_record: 0,
             agreed: None,
             connection_ids: None,
             master: [0; 48],
@@ -112,6 +117,7 @@ impl Client {
         self.handshake = Handshake::default();
         self.flight = Flight::new(self.config.timings, self.config.mtu);
         self.cookies = 0;
+        self.cookie_seen = false;
         self.agreed = None;
         self.connection_ids = None;
         self.change_cipher_spec = false;
@@ -186,7 +192,10 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Duration) {
         match self.flight.timeout(now) {
             Due::Not => {}
-            Due::SendAgain => self.send_flight(),
+            Due::SendAgain => {
+                self.cookies = 0;
+                self.send_flight();
+            }
             Due::GiveUp(sent) => self.fail(Failure::TimedOut {
                 sent,
                 waiting_for: self.state.waiting_for(),
@@ -268,13 +277,21 @@ impl Client {
     fn clear_record(&mut self, now: Duration, record: &Record<'_>) {
         match record.content_type {
             content_type::HANDSHAKE => {
-                let again = self.handshake.receive(record.fragment, |kind| {
+                if record.fragment.first() == Some(&handshake_type::HELLO_VERIFY_REQUEST) && self.is_stale(record) {
+                    return;
+                }
+                if self.state == State::Finished {
+                    // RFC 6347 section 4.2.4.1: the server sends its flight again, so it has not this side's. What else is in clear
+                    // now is late or not the server's.
+                    let again = self.handshake.receive_again(record.fragment);
+                    if again.contains(&handshake_type::SERVER_HELLO_DONE) {
+                        self.send_flight();
+                    }
+                    return;
+                }
+                self.handshake.receive(record.fragment, |kind| {
                     kind != handshake_type::FINISHED && kind != handshake_type::HELLO_REQUEST
                 });
-                if self.state == State::Finished && again.contains(&handshake_type::SERVER_HELLO_DONE) {
-                    // RFC 6347 section 4.2.4.1: the server sends its flight again, so it has not this side's
-                    self.send_flight();
-                }
                 self.advance(now);
             }
             content_type::CHANGE_CIPHER_SPEC if record.fragment == [1] => {
@@ -284,6 +301,12 @@ impl Client {
             content_type::ALERT => self.take_alert(record.fragment),
             _ => {}
         }
+    }
+
+    /// Whether a HelloVerifyRequest answers a hello before the last one, as far as its number tells: a server gives it the number of
+    /// the hello's record (RFC 6347 section 4.2.1). One that does not is believed when the hello was sent again.
+    const fn is_stale(&self, record: &Record<'_>) -> bool {
+        self.cookie_seen && self.flight.sent == 1 && record.sequence() < self.hello_record
     }
 
     fn content(&mut self, now: Duration, kind: u8, content: &[u8]) {
@@ -340,19 +363,33 @@ impl Client {
     fn take_hello(&mut self, now: Duration) -> Result<bool, Failure> {
         if let Some(message) = self.handshake.find(handshake_type::HELLO_VERIFY_REQUEST) {
             let cookie = parse_hello_verify_request(&message.body)?;
+            // a server that keeps nothing gives every one of them the same number: the next may hold another cookie
+            self.handshake.assembly.forget(message.sequence);
             if cookie != self.hello.cookie && self.cookies < MOST_COOKIES {
                 self.cookies += 1;
                 self.hello.cookie = cookie;
                 self.handshake.forget();
                 // neither it nor the hello before it counts (RFC 6347 section 4.2.6)
                 self.handshake.transcript.clear();
+                let before = (self.flight.sent, self.flight.deadline);
                 self.send_hello(now);
+                if self.cookie_seen {
+                    // the answer to a hello of an attempt before, or a server that changed its mind: no new budget
+                    (self.flight.sent, self.flight.deadline) = before;
+                }
+                self.cookie_seen = true;
             }
             return Ok(true);
         }
         let Some(message) = self.handshake.find(handshake_type::SERVER_HELLO) else {
             return Ok(false);
         };
+        // it has the number of the hello that it answers, or at least no higher one
+        let last = self.handshake.next_out.saturating_sub(1);
+        if message.sequence > last || (message.sequence > 1 && message.sequence < last) {
+            self.handshake.assembly.forget(message.sequence);
+            return Ok(true);
+        }
         self.handshake.next_in = Some(message.sequence.saturating_add(1));
         self.server_hello(&message)?;
         Ok(true)
@@ -444,6 +481,8 @@ impl Client {
         let verify = verify_data(negotiated.suite, &self.master, true, &self.handshake.transcript);
         let finished = self.handshake.message(handshake_type::FINISHED, verify.to_vec());
         self.records.protects = true;
+        // what else came in clear is of another attempt
+        self.handshake.inbox.clear();
         self.state = State::Finished;
         let items = vec![Item::Clear(exchange), Item::ChangeCipherSpec, Item::Protected(finished)];
         self.flight.begin(now, items, true);
@@ -480,6 +519,7 @@ impl Client {
 
     fn send_hello(&mut self, now: Duration) {
         let body = self.hello.encode();
+        self.hello_record = self.records.next_clear();
         let message = self.handshake.message(handshake_type::CLIENT_HELLO, body);
         self.flight.begin(now, vec![Item::Clear(message)], true);
         self.send_flight();

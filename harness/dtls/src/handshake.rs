@@ -101,6 +101,11 @@ impl Assembly {
             .collect()
     }
 
+    /// Takes a message with this number anew when it comes again.
+    pub(crate) fn forget(&mut self, sequence: u16) {
+        self.seen.retain(|seen| *seen != sequence);
+    }
+
     /// Takes what is `wanted` by its type and sequence number, and tells also what was there before.
     pub fn take_some(&mut self, mut content: &[u8], wanted: impl Fn(u8, u16) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();

@@ -64,6 +64,11 @@ impl Records {
         }
     }
 
+    /// The number of the next record in clear.
+    pub(crate) const fn next_clear(&self) -> u64 {
+        self.numbers[0]
+    }
+
     /// Writes a record of what this side sends now.
     pub(crate) fn write(&mut self, rng: &mut fastrand::Rng, content_type: u8, content: &[u8]) -> Vec<u8> {
         self.write_in(self.protects, rng, content_type, content)
@@ -176,9 +181,17 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// Takes the content of a record; whole messages wait for their turn. Gives the types of those that were whole before.
     pub(crate) fn receive(&mut self, content: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
+        let limit = self.next_in.unwrap_or(0).saturating_add(AHEAD);
+        self.receive_below(limit, content, wanted)
+    }
+
+    /// Takes nothing new from the content of a record: only the types of what was whole before.
+    pub(crate) fn receive_again(&mut self, content: &[u8]) -> Vec<u8> {
+        self.receive_below(self.next_in.unwrap_or(0), content, |_| true)
+    }
+
+    fn receive_below(&mut self, limit: u16, content: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
         let next = self.next_in;
-        // what is behind is taken too: it shows that the peer sends its flight again
-        let limit = next.unwrap_or(0).saturating_add(AHEAD);
         let taken = self
             .assembly
             .take_some(content, |kind, sequence| wanted(kind) && sequence < limit);
@@ -247,7 +260,8 @@ pub(crate) struct Flight {
     timings: Timings,
     mtu: usize,
     items: Vec<Item>,
-    sent: u32,
+    /// How often it was sent.
+    pub(crate) sent: u32,
     wait: Duration,
     /// When it is sent again; none when it is answered or needs no answer.
     pub(crate) deadline: Option<Duration>,

@@ -246,9 +246,14 @@ impl Server {
                 let Self { associations, rng, .. } = self;
                 if let Some(id) = slot.handshaking
                     && let Some(association) = associations.get_mut(&id)
-                    && (association.client_random, association.hello_sequence) == (hello.random, message.sequence)
+                    && association.client_random == hello.random
+                    && (association.hello_sequence == message.sequence
+                        || association.hello_sequence > message.sequence && !hello.cookie.is_empty())
                 {
-                    association.hello_again(rng);
+                    // an older one is late
+                    if association.hello_sequence == message.sequence {
+                        association.hello_again(rng);
+                    }
                     return self.settle(id);
                 }
                 self.verify(now, from, record, &message, &hello);

@@ -247,6 +247,56 @@ fn a_bad_link_is_got_over() {
 }
 
 #[test]
+fn a_client_can_begin_anew_again_and_again_on_a_bad_link() {
+    let timings = Timings {
+        retransmissions: 16,
+        ..Timings::default()
+    };
+    let mut spoiled = 0;
+    for seed in 0..300 {
+        let client = ClientConfig {
+            timings,
+            connection_id: (seed % 2 == 0).then(|| b"me".to_vec()),
+            ..client_config()
+        };
+        let server = ServerConfig {
+            timings,
+            connection_id: Some(4),
+            ..server_config()
+        };
+        let mut world = World::new(client, server, seed);
+        world.weather = Weather {
+            loss: 20,
+            duplication: 30,
+            reordering: 30,
+        };
+        for round in 1..=5_u64 {
+            // in the midst of what the association before still has under way
+            world.client.connect(world.now);
+            world.client.send(world.now, b"up");
+            let until = world.now + Duration::from_secs(if round == 5 { 3600 } else { seed % 9 });
+            world.run(until);
+            world.now = until;
+        }
+        // a ServerHello does not say which ClientHello it answers: a late one may spoil an attempt, and the next one succeeds
+        if !world.client.is_established() {
+            spoiled += 1;
+            world.client.connect(world.now);
+            world.run(world.now + LONG);
+        }
+        assert!(world.client.is_established(), "seed {seed}: {:?}", world.at_client);
+        let before = world.data_at_server().len();
+        for _ in 0..20 {
+            world.client.send(world.now, b"up");
+        }
+        world.run(world.now + LONG);
+        assert!(world.data_at_server().len() >= before + 5, "seed {seed}");
+        assert_eq!(world.server.peers().count(), 1);
+    }
+    assert!(spoiled <= 25, "{spoiled} of 300");
+}
+
+#[test]
 fn messages_longer_than_a_datagram_are_fragmented() {
     let identity = "i".repeat(400);
     let client = ClientConfig {

@@ -1,9 +1,12 @@
-//! Other stacks on loopback: OpenSSL, and libcoap with OpenSSL and with GnuTLS, as server and as client.
+//! Other stacks on loopback, as server and as client: OpenSSL, libcoap with OpenSSL and with GnuTLS, and Scandium, which knows
+//! connection ids.
 //!
 //! Skipped, with the reason, where a program is missing; `FOTAPROOF_REQUIRE_PEERS=1` makes that a failure.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ use fotaproof_dtls::{Client, ClientConfig, Failure, Output, Psk, Server, ServerC
 const KEY: &str = "secretkey1234567";
 /// The same for OpenSSL.
 const KEY_HEX: &str = "7365637265746b657931323334353637";
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn psk() -> Psk {
     Psk::new("device", KEY)
@@ -22,6 +25,10 @@ fn psk() -> Psk {
 fn is_there(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    required_or_skipped(program, there)
+}
+
+fn required_or_skipped(program: &str, there: bool) -> bool {
     let required = std::env::var_os("FOTAPROOF_REQUIRE_PEERS").is_some_and(|value| value == "1");
     assert!(there || !required, "{program} is missing and FOTAPROOF_REQUIRE_PEERS=1");
     if !there {
@@ -160,18 +167,29 @@ impl Wire {
         panic!("nothing for {LIMIT:?}");
     }
 
-    fn server(&self, server: &mut Server, mut done: impl FnMut(&mut Server, Option<(SocketAddr, Output)>) -> bool) {
+    fn server(&self, server: &mut Server, done: impl FnMut(&mut Server, Option<(SocketAddr, Output)>) -> bool) {
+        self.server_behind(server, &Cell::new(0), done);
+    }
+
+    /// Runs a server that sees other addresses than those on loopback: behind an address translation, which `shift` moves.
+    fn server_behind(
+        &self,
+        server: &mut Server,
+        shift: &Cell<u8>,
+        mut done: impl FnMut(&mut Server, Option<(SocketAddr, Output)>) -> bool,
+    ) {
         while self.now() < LIMIT {
             server.handle_timeout(self.now());
             if let Some((bytes, from)) = self.receive() {
-                server.handle_datagram(self.now(), from, &bytes);
+                let seen = SocketAddr::from((Ipv4Addr::new(10, 0, 0, shift.get()), from.port()));
+                server.handle_datagram(self.now(), seen, &bytes);
             }
             if done(server, None) {
                 return;
             }
             while let Some(said) = server.poll_output() {
                 if let Output::Datagram(datagram) = said.output {
-                    let _ = self.socket.send_to(&datagram, said.peer);
+                    let _ = self.socket.send_to(&datagram, (Ipv4Addr::LOCALHOST, said.peer.port()));
                 } else if done(server, Some((said.peer, said.output))) {
                     return;
                 }
@@ -392,20 +410,25 @@ fn a_wrong_key_with_servers_gives_no_association() {
         let config = ClientConfig {
             psk: Psk::new("device", "another key"),
             timings: Timings {
-                retransmissions: 5,
+                retransmissions: 3,
                 ..timings()
             },
             ..client_config(Suite::PskAes128Ccm8, 3)
         };
         let mut client = Client::new(config, 1);
         client.connect(wire.now());
-        wire.client(&mut client, port, |_, output| match output {
+        wire.client(&mut client, port, |client, output| match output {
+            // it is still starting
+            Some(Output::Failed(Failure::TimedOut { waiting_for, .. })) if waiting_for.starts_with("Hello") => {
+                client.connect(wire.now());
+                false
+            }
             Some(Output::Failed(failure)) => {
                 println!("{program}: {failure}");
                 // an alert, or silence
                 let waiting_for = "ChangeCipherSpec and Finished";
                 assert!(
-                    matches!(failure, Failure::Alert(_)) || failure == Failure::TimedOut { sent: 6, waiting_for },
+                    matches!(failure, Failure::Alert(_)) || failure == Failure::TimedOut { sent: 4, waiting_for },
                     "{program}: {failure}"
                 );
                 true
@@ -478,5 +501,111 @@ fn the_clients_of_libcoap_with_a_server() {
                 peer.has_said("hello there")
             });
         }
+    }
+}
+
+/// Scandium, from where `fixtures/peers/install.sh` puts Leshan.
+fn scandium(role: &str, port: u16, suite: Suite, id: usize) -> Option<Peer> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("../../target"), PathBuf::from);
+    let lib = target.join("peers/leshan/lib");
+    let there = std::fs::read_dir(&lib).is_ok_and(|mut files| {
+        files.any(|file| file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with("scandium")))
+    });
+    if !is_there("java") || !required_or_skipped("Scandium (fixtures/peers/install.sh leshan)", there) {
+        return None;
+    }
+    let classes = format!("{}/*", lib.display());
+    let source = here.join("tests/scandium/Echo.java").display().to_string();
+    let (port, id) = (port.to_string(), id.to_string());
+    let args = [
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        &classes,
+        &source,
+        role,
+        &port,
+        suite.name(),
+        &id,
+    ];
+    Some(Peer::start("java", &args))
+}
+
+#[test]
+fn a_client_moves_with_its_connection_id_at_the_server_of_scandium() {
+    for suite in Suite::ALL {
+        let port = free_ports();
+        let Some(_peer) = scandium("server", port, suite, 6) else {
+            return;
+        };
+        let mut wire = Wire::new();
+        let mut client = Client::new(client_config(suite, 3), 1);
+        let mut agreed = None;
+        for round in 0..3 {
+            let text = format!("round {round}");
+            let expected = format!("echo {text}");
+            client.send(wire.now(), text.as_bytes());
+            if round == 0 {
+                client.connect(wire.now());
+            }
+            wire.client(&mut client, port, |client, output| {
+                match output {
+                    // it is still starting
+                    Some(Output::Failed(Failure::TimedOut { .. })) => {
+                        client.send(wire.now(), text.as_bytes());
+                        client.connect(wire.now());
+                    }
+                    Some(Output::Failed(failure)) => panic!("{suite} round {round}: {failure}"),
+                    Some(Output::Established(established)) => agreed = Some(established),
+                    Some(Output::Data(data)) => return data == expected.as_bytes(),
+                    _ => {}
+                }
+                false
+            });
+            // another port, in the middle of it
+            wire.socket = Wire::new().socket;
+        }
+        let ids = agreed.unwrap().connection_ids.unwrap();
+        assert_eq!((ids.own.as_slice(), ids.peer.len()), (&b"cid"[..], 6));
+    }
+}
+
+#[test]
+fn the_client_of_scandium_moves_with_its_connection_id() {
+    for suite in Suite::ALL {
+        let wire = Wire::new();
+        let Some(mut peer) = scandium("client", wire.port(), suite, 4) else {
+            return;
+        };
+        let mut server = Server::new(server_config(suite, 3), 1);
+        peer.say("first\n");
+        let (mut moves, mut lines) = (0, Vec::new());
+        let shift = Cell::new(0);
+        wire.server_behind(&mut server, &shift, |server, said| {
+            match said {
+                Some((from, Output::Established(agreed))) => {
+                    let ids = agreed.connection_ids.unwrap();
+                    assert_eq!((ids.own.len(), ids.peer.len()), (8, 4));
+                    assert!(server.send(wire.now(), from, b"welcome"));
+                }
+                Some((_, Output::Failed(failure))) => panic!("{suite}: {failure}"),
+                Some((to, Output::Moved { from })) => {
+                    assert_ne!(from, to);
+                    moves += 1;
+                }
+                Some((from, Output::Data(data))) => {
+                    lines.push(data);
+                    assert!(server.send(wire.now(), from, b"answer"));
+                    // from now on the server sees another address
+                    shift.set(shift.get() + 1);
+                    if lines.len() == 1 {
+                        peer.say("second\n");
+                    }
+                }
+                _ => {}
+            }
+            lines.len() == 2 && peer.has_said("answer\nanswer")
+        });
+        assert_eq!((lines, moves), (vec!["first".into(), "second".into()], 1), "{suite}");
     }
 }

@@ -1,6 +1,7 @@
 //! What enters the link: datagrams, the CoAP facts the caller gives with them, and the ids handed out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -124,7 +125,7 @@ pub struct Facts {
     /// Block2 option.
     pub block2: Option<BlockFacts>,
     /// Uri-Path as `/5/0/0`. A response has none on the wire; the caller may give that of its request.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// Observe option.
     pub observe: Option<u32>,
 }

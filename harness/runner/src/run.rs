@@ -310,9 +310,6 @@ fn run_case(
         },
         &|| interrupt.load(Ordering::Relaxed),
     );
-    if let Some(evidence) = &mut evidence {
-        evidence.drain();
-    }
     let mut result = judged(case, options, &outcome, evidence.as_ref(), expectations);
     if let Some(evidence) = evidence {
         evidence.finish()?;
@@ -333,6 +330,8 @@ pub(crate) fn judged(
     let judged = lock(expectations).judge(&id, outcome, options.case.strict);
     let mut notes = outcome.notes.clone();
     notes.extend(judged.notes);
+    // what the reason says is said
+    notes.retain(|note| *note != judged.reason);
     CaseResult {
         verdict: shown(judged.verdict),
         expected_failure: judged.expected.map(|failure| model::ExpectedFailure {

@@ -241,6 +241,11 @@ impl<W: io::Write> CaptureWriter<W> {
         self.numbers.get(index).map(|(_, frame)| *frame)
     }
 
+    /// Where the capture goes.
+    pub fn output_mut(&mut self) -> &mut W {
+        self.writer.get_mut()
+    }
+
     /// Writes what still waits.
     ///
     /// # Errors

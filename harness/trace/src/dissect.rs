@@ -1,6 +1,7 @@
 //! From datagrams to messages, and a case as a ladder of text.
 
 use crate::capture::fate_text;
+use crate::dtls::DtlsEvent;
 use crate::event::{Datagram, Event, EventKind, IutEvent, Point, Toward};
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -93,6 +94,7 @@ pub fn ladder(events: &[Event]) -> String {
         let _ = match &event.kind {
             EventKind::StepStarted { index, text: step, .. } => writeln!(text, "{}. {step}", index + 1),
             EventKind::Datagram(datagram) if is_departure(datagram) => datagram_line(&mut text, time, datagram, &fates),
+            EventKind::Dtls(what) if is_told(what) => writeln!(text, "{time:9.3}  {what}"),
             EventKind::Iut(what) => match iut_text(what) {
                 Some(what) => writeln!(text, "{time:9.3}  the IUT {what}"),
                 None => Ok(()),
@@ -113,6 +115,17 @@ pub fn ladder(events: &[Event]) -> String {
         };
     }
     text
+}
+
+/// Whether something of DTLS is worth a line: a datagram without a message when it leaves, and what became of a handshake.
+const fn is_told(what: &DtlsEvent) -> bool {
+    match what {
+        DtlsEvent::Records { point, toward, .. } => {
+            matches!((point, toward), (Point::Iut, Toward::Peer) | (Point::Peer, Toward::Iut))
+        }
+        DtlsEvent::Established { .. } | DtlsEvent::Failed { .. } | DtlsEvent::Closed { .. } => true,
+        DtlsEvent::Secrets { .. } => false,
+    }
 }
 
 fn datagram_line(text: &mut String, time: f64, datagram: &Datagram, fates: &Fates) -> core::fmt::Result {

@@ -16,6 +16,7 @@
 pub mod cbor;
 pub mod coap;
 pub mod content;
+pub mod hash;
 pub mod hex;
 pub mod link_format;
 pub mod lwm2m_json;

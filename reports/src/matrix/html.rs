@@ -11,7 +11,7 @@ use super::view::{
 };
 use super::{Cell, MatrixResults, Party, Side, Way};
 use crate::model::{Finding, Verdict};
-use crate::text::{duration, lines, one_line};
+use crate::text::{count, duration, lines, one_line};
 use crate::view::join;
 use crate::write::{WriteError, write_atomically};
 
@@ -187,7 +187,8 @@ fn cell(index: usize, cell: &Cell) -> Markup {
 fn side(side: &Side) -> String {
     let mut text = side.verdict.word().to_owned();
     if !side.findings.is_empty() {
-        text += &format!(", {} findings", side.findings.len());
+        let findings = u32::try_from(side.findings.len()).unwrap_or(u32::MAX);
+        text += &format!(", {}", count(findings, "finding"));
     }
     for met in &side.expected {
         text += &format!("\nexpected ({}): {}", one_line(&met.clause), one_line(&met.reason));

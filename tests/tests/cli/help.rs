@@ -13,6 +13,7 @@ fn the_help_of_each_command() {
         "relay",
         "shrink",
         "replay",
+        "matrix",
         "analyze",
         "diff",
         "device",

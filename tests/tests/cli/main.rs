@@ -10,6 +10,7 @@ mod help;
 mod inputs;
 mod interrupted;
 mod matrix;
+mod matrix_trouble;
 mod relay;
 mod shown;
 mod shrink;

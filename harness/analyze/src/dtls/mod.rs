@@ -46,8 +46,18 @@ pub struct Decryptor {
     conversations: BTreeMap<(SocketAddr, SocketAddr), Conversation>,
     /// Which conversation a connection id belongs to, so that a change of address is followed.
     by_cid: BTreeMap<Vec<u8>, (SocketAddr, SocketAddr)>,
+    /// Where conversations went on after a change of address: whose it is, and the client there. Records toward a side that wants no
+    /// connection id carry none, and are known by this alone.
+    moved: BTreeMap<(SocketAddr, SocketAddr), Moved>,
     /// In the order in which they began.
     order: std::collections::VecDeque<(SocketAddr, SocketAddr)>,
+}
+
+/// A conversation at other addresses than those of its handshake.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    conversation: (SocketAddr, SocketAddr),
+    client: SocketAddr,
 }
 
 /// Two addresses that speak DTLS.
@@ -118,20 +128,33 @@ impl Decryptor {
             }
             return Opened::Control;
         }
-        let key = match self.by_cid.get(record.cid) {
-            Some(key) if !record.cid.is_empty() => *key,
-            _ => pair(src, dst),
+        let here = pair(src, dst);
+        let moved = self.moved.get(&here).copied();
+        let key = match (self.by_cid.get(record.cid), moved) {
+            (Some(key), _) if !record.cid.is_empty() => *key,
+            (_, Some(moved)) => moved.conversation,
+            _ => here,
         };
         let Some(conversation) = self.conversations.get_mut(&key) else {
             return Opened::Locked;
         };
         let from_client = match record.cid {
-            [] => src == conversation.client,
+            [] => src == moved.map_or(conversation.client, |moved| moved.client),
             // the id is the receiver's
             cid => conversation.client_hello.extensions.connection_id.as_deref() != Some(cid),
         };
         conversation.derive(&self.secrets);
-        conversation.open(from_client, record)
+        let opened = conversation.open(from_client, record);
+        // RFC 9146 section 6: a record that opens moves its sender
+        if key != here
+            && matches!(opened, Opened::Data(_) | Opened::Control)
+            && (moved.is_some() || self.moved.len() < 2 * CONVERSATIONS)
+        {
+            let client = if from_client { src } else { dst };
+            let conversation = key;
+            self.moved.insert(here, Moved { conversation, client });
+        }
+        opened
     }
 
     fn handshake(&mut self, src: SocketAddr, dst: SocketAddr, content: &[u8]) {
@@ -143,6 +166,7 @@ impl Decryptor {
                 .get(&key)
                 .is_some_and(|known| known.client == src && known.client_hello.random == hello.random);
             if !known {
+                self.moved.remove(&key);
                 let previous = self
                     .conversations
                     .remove(&key)
@@ -155,6 +179,7 @@ impl Decryptor {
                     let Some(oldest) = self.order.pop_front() else { break };
                     self.conversations.remove(&oldest);
                     self.by_cid.retain(|_, owner| *owner != oldest);
+                    self.moved.retain(|_, moved| moved.conversation != oldest);
                 }
                 self.conversations.insert(key, Conversation::new(src, hello, previous));
             }

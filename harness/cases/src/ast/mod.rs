@@ -24,8 +24,8 @@ pub use case::{
     ServerBehaviour, ServerInterface, Timings,
 };
 pub use device::{
-    BLOCK_SIZES, Behaviour, BehaviourAction, Delivery, DeviceAction, DeviceFacts, DeviceSetup, DeviceStep, OnRequest, PowerCutAt,
-    RadioSample, Resent, is_block_size,
+    BLOCK_SIZES, Behaviour, BehaviourAction, Delivery, DeviceAction, DeviceFacts, DeviceSetup, DeviceStep, OnRequest,
+    PowerCutAt, RadioSample, Resent, is_block_size,
 };
 pub use expect::{
     Answers, Expect, FirmwareVersion, Intervals, MessageExpect, MessageMatch, NotificationExpect, Outcome,

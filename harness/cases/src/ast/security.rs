@@ -32,7 +32,7 @@ impl DeviceSecurity {
     /// Whether the server is given the credentials.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.known.unwrap_or(self.identity_of.is_none())
+        self.known.unwrap_or_else(|| self.identity_of.is_none())
     }
 }
 

@@ -4,8 +4,8 @@ use core::{net::SocketAddr, time::Duration};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use fotaproof_wire::hash::{Address, Map};
 
-use super::seen::Lookup;
 use crate::{ExchangeId, Observer, RequestId, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub(super) struct Exchange {
 pub(super) struct Exchanges {
     /// Each on the heap: the tree moves its entries about as exchanges come and go.
     map: BTreeMap<ExchangeId, Box<Exchange>>,
-    by_message_id: Lookup<(SocketAddr, u16), ExchangeId>,
-    by_token: Lookup<(SocketAddr, Token), ExchangeId>,
+    by_message_id: Map<(Address, u16), ExchangeId>,
+    by_token: Map<(Address, Token), ExchangeId>,
     timers: BTreeSet<(Duration, ExchangeId)>,
     finished: VecDeque<ExchangeId>,
     next: u64,
@@ -84,13 +84,13 @@ impl Exchanges {
 
     /// The newest exchange with this message ID, finished ones included.
     pub(super) fn with_message_id(&self, peer: SocketAddr, message_id: u16) -> Option<(ExchangeId, &Exchange)> {
-        let id = *self.by_message_id.get(&(peer, message_id))?;
+        let id = *self.by_message_id.get(&(Address(peer), message_id))?;
         self.map.get(&id).map(|exchange| (id, exchange.as_ref()))
     }
 
     /// The newest request with this token that is not finished.
     pub(super) fn with_token(&self, peer: SocketAddr, token: Token) -> Option<(ExchangeId, &Exchange)> {
-        let id = *self.by_token.get(&(peer, token))?;
+        let id = *self.by_token.get(&(Address(peer), token))?;
         self.map.get(&id).map(|exchange| (id, exchange.as_ref()))
     }
 
@@ -107,10 +107,10 @@ impl Exchanges {
     pub(super) fn index(&mut self, id: ExchangeId) {
         let Some(exchange) = self.map.get(&id) else { return };
         if let Some(message_id) = exchange.message_id {
-            self.by_message_id.insert((exchange.peer, message_id), id);
+            self.by_message_id.insert((Address(exchange.peer), message_id), id);
         }
         if exchange.kind == Kind::Request {
-            self.by_token.insert((exchange.peer, exchange.token), id);
+            self.by_token.insert((Address(exchange.peer), exchange.token), id);
         }
     }
 
@@ -145,10 +145,15 @@ impl Exchanges {
         let Some(exchange) = self.map.get_mut(&id) else { return };
         exchange.state = State::Finished;
         let (peer, token) = (exchange.peer, exchange.token);
-        let others: Vec<Token> = exchange.other_ids.iter().map(|(_, token)| *token).collect();
+        let others = core::mem::take(&mut exchange.other_ids);
         self.drop_token(peer, token, id);
-        for token in others {
-            self.drop_token(peer, token, id);
+        for (_, token) in &others {
+            self.drop_token(peer, *token, id);
+        }
+        if !others.is_empty()
+            && let Some(exchange) = self.map.get_mut(&id)
+        {
+            exchange.other_ids = others;
         }
         self.finished.push_back(id);
         while self.finished.len() > kept {
@@ -172,8 +177,9 @@ impl Exchanges {
             .into_iter()
             .chain(exchange.other_ids.iter().map(|(mid, _)| *mid));
         for message_id in message_ids {
-            if self.by_message_id.get(&(exchange.peer, message_id)) == Some(&id) {
-                self.by_message_id.remove(&(exchange.peer, message_id));
+            let key = (Address(exchange.peer), message_id);
+            if self.by_message_id.get(&key) == Some(&id) {
+                self.by_message_id.remove(&key);
             }
         }
         self.drop_token(exchange.peer, exchange.token, id);
@@ -184,8 +190,9 @@ impl Exchanges {
     }
 
     fn drop_token(&mut self, peer: SocketAddr, token: Token, id: ExchangeId) {
-        if self.by_token.get(&(peer, token)) == Some(&id) {
-            self.by_token.remove(&(peer, token));
+        let key = (Address(peer), token);
+        if self.by_token.get(&key) == Some(&id) {
+            self.by_token.remove(&key);
         }
     }
 

@@ -123,7 +123,12 @@ impl Endpoint {
     // Client role.
 
     /// Sends a request, or queues it until fewer than NSTART confirmable messages are in flight to this peer.
-    pub fn request(&mut self, now: Duration, to: SocketAddr, request: Request) -> ExchangeId {
+    pub fn request(&mut self, now: Duration, to: SocketAddr, mut request: Request) -> ExchangeId {
+        self.request_of(now, to, &mut request)
+    }
+
+    /// The same for a packet that is needed again, as the one of all blocks of a body: only its type and its token change.
+    pub fn request_of(&mut self, now: Duration, to: SocketAddr, request: &mut Request) -> ExchangeId {
         self.at(now);
         let token = request.token.unwrap_or_else(|| {
             let length = request.token_length.unwrap_or(self.config.token_length);
@@ -133,7 +138,6 @@ impl Endpoint {
         let outgoing = Outgoing {
             to,
             kind: Kind::Request,
-            packet: request.packet,
             token,
             confirmable: request.confirmable,
             retransmit: request.retransmit,
@@ -141,7 +145,7 @@ impl Endpoint {
             message_id: request.message_id,
             observe,
         };
-        self.start(now, outgoing)
+        self.start(now, outgoing, &mut request.packet)
     }
 
     /// Sends an empty CON (RFC 7252, section 4.3). [`Event::Pong`] or [`Event::Failed`] follows.
@@ -150,7 +154,6 @@ impl Endpoint {
         let outgoing = Outgoing {
             to,
             kind: Kind::Ping,
-            packet: build::empty(Type::Con, 0),
             token: Token::EMPTY,
             confirmable: true,
             retransmit: true,
@@ -158,7 +161,7 @@ impl Endpoint {
             message_id: None,
             observe: None,
         };
-        self.start(now, outgoing)
+        self.start(now, outgoing, &mut build::empty(Type::Con, 0))
     }
 
     /// Stops sending an exchange again and forgets it. No event follows; a late response is [`Event::Unmatched`].

@@ -1,17 +1,12 @@
 //! Deduplication (RFC 7252, section 4.5): which message IDs of which peers were seen, and what they were answered.
 
-use core::{hash::BuildHasherDefault, net::SocketAddr, time::Duration};
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::DefaultHasher,
-};
+use core::{net::SocketAddr, time::Duration};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use fotaproof_wire::hash::{Address, Map};
 
 use crate::{ExchangeId, RequestId};
-
-/// A map for look-ups alone: never iterated, so that its order cannot matter.
-pub(super) type Lookup<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 type Key = (SocketAddr, u16);
 
@@ -36,89 +31,161 @@ pub(super) enum Reply {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    serial: u64,
+    key: u64,
+    expires: Duration,
     pub(super) subject: Subject,
     pub(super) reply: Reply,
     pub(super) count: u32,
 }
 
+/// Which queue an entry stands in, and its number there, counted from the first entry ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    const fn new(confirmable: bool, number: u64) -> Self {
+        Self(number << 1 | confirmable as u64)
+    }
+
+    const fn is_confirmable(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    const fn number(self) -> u64 {
+        self.0 >> 1
+    }
+}
+
+/// Entries of one lifetime, which is also the order in which they expire.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// Entries that left.
+    gone: u64,
+}
+
+impl Queue {
+    fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        let index = usize::try_from(number.checked_sub(self.gone)?).ok()?;
+        self.entries.get_mut(index)
+    }
+}
+
+/// The entries stand in the queues, in their order, and the table has only their places: a flood of message IDs moves little
+/// when it grows. An entry whose message ID came again is not found any more, and leaves with its time.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    entries: Lookup<Key, Entry>,
-    /// In order of expiry, one queue for each lifetime.
-    confirmable: VecDeque<(Duration, Key, u64)>,
-    non_confirmable: VecDeque<(Duration, Key, u64)>,
-    large: VecDeque<(Key, u64, usize)>,
+    /// By the number of the peer and the message ID.
+    places: Map<u64, Place>,
+    /// A number for each peer, and the last one that was asked for.
+    peers: Map<Address, u64>,
+    last: Option<(SocketAddr, u64)>,
+    confirmable: Queue,
+    non_confirmable: Queue,
+    large: VecDeque<(Place, usize)>,
     large_bytes: usize,
-    next_serial: u64,
 }
 
 impl Seen {
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
-        self.entries.get_mut(key)
-    }
-
-    pub(super) fn insert(&mut self, key: Key, confirmable: bool, expires: Duration, subject: Subject) {
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        self.entries.insert(
-            key,
-            Entry {
-                serial,
-                subject,
-                reply: Reply::None,
-                count: 1,
-            },
-        );
-        let queue = if confirmable {
+    const fn queue(&mut self, confirmable: bool) -> &mut Queue {
+        if confirmable {
             &mut self.confirmable
         } else {
             &mut self.non_confirmable
+        }
+    }
+
+    fn at(&mut self, place: Place) -> Option<&mut Entry> {
+        self.queue(place.is_confirmable()).get_mut(place.number())
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        let place = *self.places.get(&self.number_of(key)?)?;
+        self.at(place)
+    }
+
+    /// The number of a message ID of a peer that is known.
+    fn number_of(&self, key: &Key) -> Option<u64> {
+        let peer = match self.last {
+            Some((last, number)) if last == key.0 => number,
+            _ => *self.peers.get(&Address(key.0))?,
         };
-        queue.push_back((expires, key, serial));
+        Some(peer << 16 | u64::from(key.1))
+    }
+
+    pub(super) fn insert(&mut self, key: Key, confirmable: bool, expires: Duration, subject: Subject) {
+        let next = self.peers.len() as u64;
+        let peer = *self.peers.entry(Address(key.0)).or_insert(next);
+        self.last = Some((key.0, peer));
+        let key = peer << 16 | u64::from(key.1);
+        let queue = self.queue(confirmable);
+        let place = Place::new(confirmable, queue.gone + queue.entries.len() as u64);
+        queue.entries.push_back(Entry {
+            key,
+            expires,
+            subject,
+            reply: Reply::None,
+            count: 1,
+        });
+        if let Some(old) = self.places.insert(key, place)
+            && let Some(entry) = self.at(old)
+        {
+            entry.reply = Reply::None;
+        }
     }
 
     pub(super) fn set_reply(&mut self, key: Key, bytes: &Bytes, limit: usize) {
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
-        };
+        let place = self.number_of(&key).and_then(|key| self.places.get(&key).copied());
+        let Some(place) = place else { return };
+        let Some(entry) = self.at(place) else { return };
         entry.reply = Reply::Sent(bytes.clone());
         if bytes.len() < SMALL_REPLY {
             return;
         }
-        self.large.push_back((key, entry.serial, bytes.len()));
+        self.large.push_back((place, bytes.len()));
         self.large_bytes += bytes.len();
         while self.large_bytes > limit
-            && let Some((key, serial, length)) = self.large.pop_front()
+            && let Some((place, length)) = self.large.pop_front()
         {
             self.large_bytes -= length;
-            if let Some(entry) = self.entries.get_mut(&key)
-                && entry.serial == serial
+            if self.is_found(place)
+                && let Some(entry) = self.at(place)
             {
                 entry.reply = Reply::Dropped;
             }
         }
     }
 
+    /// The entry is there, and no other has its message ID.
+    fn is_found(&mut self, place: Place) -> bool {
+        let Some(key) = self.at(place).map(|entry| entry.key) else {
+            return false;
+        };
+        self.places.get(&key) == Some(&place)
+    }
+
     /// Forgets what is over; calls back for requests, which nobody can answer any more.
     pub(super) fn expire(&mut self, now: Duration, mut over: impl FnMut(RequestId)) {
-        for queue in [&mut self.confirmable, &mut self.non_confirmable] {
-            while let Some(&(expires, key, serial)) = queue.front()
-                && expires <= now
+        let (places, queues) = (
+            &mut self.places,
+            [(&mut self.confirmable, true), (&mut self.non_confirmable, false)],
+        );
+        for (queue, confirmable) in queues {
+            while queue.entries.front().is_some_and(|entry| entry.expires <= now)
+                && let Some(entry) = queue.entries.pop_front()
             {
-                queue.pop_front();
-                if self.entries.get(&key).is_some_and(|entry| entry.serial == serial)
-                    && let Some(Entry {
-                        subject: Subject::Request(id),
-                        ..
-                    }) = self.entries.remove(&key)
-                {
-                    over(id);
+                let place = Place::new(confirmable, queue.gone);
+                queue.gone += 1;
+                if places.get(&entry.key) == Some(&place) {
+                    places.remove(&entry.key);
+                    if let Subject::Request(id) = entry.subject {
+                        over(id);
+                    }
                 }
             }
         }
-        while let Some((key, serial, length)) = self.large.front()
-            && self.entries.get(key).is_none_or(|entry| entry.serial != *serial)
+        while let Some((place, length)) = self.large.front().copied()
+            && !self.is_found(place)
         {
             self.large_bytes -= length;
             self.large.pop_front();
@@ -126,19 +193,19 @@ impl Seen {
     }
 
     pub(super) fn forget(&mut self, peer: SocketAddr) {
+        let Some(peer) = self.peers.get(&Address(peer)).copied() else {
+            return;
+        };
         for queue in [&mut self.confirmable, &mut self.non_confirmable] {
-            queue.retain(|(_, key, _)| {
-                let keep = key.0 != peer;
-                if !keep {
-                    self.entries.remove(key);
-                }
-                keep
-            });
+            for entry in queue.entries.iter_mut().filter(|entry| entry.key >> 16 == peer) {
+                self.places.remove(&entry.key);
+                entry.reply = Reply::None;
+            }
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
     }
 }
 
@@ -176,5 +243,24 @@ mod tests {
         assert!(matches!(seen.get_mut(&key(0)).unwrap().reply, Reply::Sent(_)));
         assert!(matches!(seen.get_mut(&key(1)).unwrap().reply, Reply::Dropped));
         assert!(matches!(seen.get_mut(&key(2)).unwrap().reply, Reply::Sent(_)));
+    }
+
+    #[test]
+    fn a_message_id_that_comes_again_is_another_and_a_peer_forgotten_is_not_found() {
+        let mut seen = Seen::default();
+        let second = Duration::from_secs(1);
+        seen.insert(key(1), true, second, Subject::Request(RequestId(1)));
+        seen.set_reply(key(1), &Bytes::from_static(b"first"), 100);
+        seen.insert(key(1), true, second * 2, Subject::Request(RequestId(2)));
+        assert!(matches!(seen.get_mut(&key(1)).unwrap().reply, Reply::None));
+        let mut over = Vec::new();
+        seen.expire(second, |id| over.push(id));
+        assert!(over.is_empty(), "the first was replaced");
+        assert_eq!(seen.get_mut(&key(1)).unwrap().subject, Subject::Request(RequestId(2)));
+        seen.forget(key(1).0);
+        assert!(seen.get_mut(&key(1)).is_none());
+        seen.insert(key(1), false, second * 3, Subject::Other);
+        seen.expire(second * 2, |id| over.push(id));
+        assert_eq!((seen.len(), over.len()), (1, 0));
     }
 }

@@ -16,7 +16,6 @@ use crate::{Ended, Event, ExchangeId, Failure, Observer, Token, Transmit};
 pub(super) struct Outgoing {
     pub(super) to: SocketAddr,
     pub(super) kind: Kind,
-    pub(super) packet: Packet,
     pub(super) token: Token,
     pub(super) confirmable: bool,
     pub(super) retransmit: bool,
@@ -39,12 +38,14 @@ impl Endpoint {
         bytes
     }
 
-    /// Sends the message, or queues it.
-    pub(super) fn start(&mut self, now: Duration, mut outgoing: Outgoing) -> ExchangeId {
+    /// Sends the message of a packet, or queues it. The packet gets its type and its token.
+    pub(super) fn start(&mut self, now: Duration, outgoing: Outgoing, packet: &mut Packet) -> ExchangeId {
         let kind = if outgoing.confirmable { Type::Con } else { Type::Non };
-        outgoing.packet.header.set_type(kind.into());
-        outgoing.packet.set_token(outgoing.token.as_slice().to_vec());
-        let draft = encode(&outgoing.packet);
+        packet.header.set_type(kind.into());
+        if packet.get_token() != outgoing.token.as_slice() {
+            packet.set_token(outgoing.token.as_slice().to_vec());
+        }
+        let draft = encode(packet);
         let encoded = draft.is_ok();
         let peer = outgoing.to;
         let id = self.exchanges.insert(Exchange {

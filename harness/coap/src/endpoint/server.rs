@@ -27,7 +27,7 @@ impl Endpoint {
 
     /// Answers a request in a given way. A confirmable separate response ends with [`Event::ResponseEnded`](crate::Event).
     /// A request that was answered before, or is over, is left alone.
-    pub fn respond_with(&mut self, now: Duration, request: RequestId, response: Packet, mode: ResponseMode) {
+    pub fn respond_with(&mut self, now: Duration, request: RequestId, mut response: Packet, mode: ResponseMode) {
         self.at(now);
         let Some(incoming) = self.incoming.remove(&request) else {
             return;
@@ -51,7 +51,6 @@ impl Endpoint {
         let outgoing = Outgoing {
             to: incoming.from,
             kind: Kind::Separate(request),
-            packet: response,
             token,
             confirmable,
             retransmit: true,
@@ -59,7 +58,7 @@ impl Endpoint {
             message_id: None,
             observe: None,
         };
-        self.start(now, outgoing);
+        self.start(now, outgoing, &mut response);
     }
 
     fn response_token(&self, incoming: &Incoming, code: Code) -> Token {
@@ -131,7 +130,7 @@ impl Endpoint {
         &mut self,
         now: Duration,
         observer: &Observer,
-        notification: Packet,
+        mut notification: Packet,
         confirmable: bool,
     ) -> ExchangeId {
         self.at(now);
@@ -139,7 +138,6 @@ impl Endpoint {
         let outgoing = Outgoing {
             to: observer.peer,
             kind: Kind::Notify(*observer),
-            packet: notification,
             token: observer.token,
             confirmable,
             retransmit: true,
@@ -147,7 +145,7 @@ impl Endpoint {
             message_id: None,
             observe: None,
         };
-        self.start(now, outgoing)
+        self.start(now, outgoing, &mut notification)
     }
 
     fn remember_reply(&mut self, incoming: &Incoming, bytes: &Bytes) {

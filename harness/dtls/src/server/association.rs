@@ -195,7 +195,8 @@ impl Association {
     ) {
         match (self.state, record.content_type) {
             (State::Failed(alert), content_type::HANDSHAKE) => self.alert(rng, alert),
-            (State::KeyExchange | State::Finished, content_type::HANDSHAKE) => {
+            // after the key exchange nothing in clear counts: it is late, or not the client's
+            (State::KeyExchange, content_type::HANDSHAKE) => {
                 self.handshake
                     .receive(record.fragment, |kind| kind != handshake_type::FINISHED);
                 self.advance(now, config, rng);
@@ -369,6 +370,8 @@ impl Association {
         self.identity = identity;
         self.out.push(key_log(&self.client_random, &self.master));
         self.records.keys = Some(Keys::derive(&self.negotiated, &self.master));
+        // what else came in clear is of another attempt
+        self.handshake.inbox.clear();
         self.state = State::Finished;
         Ok(())
     }

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use coap_lite::Packet;
-use fotaproof_coap::ExchangeId;
+use fotaproof_coap::{ExchangeId, Request};
 use fotaproof_coap::blockwise::{Block1Send, SendConfig, SendFailure, SendStep, block_option};
 use fotaproof_wire::coap::{BlockValue, Code, Szx, build, option};
 
 use super::event::{OpFailure, PushOutcome, ServerEvent};
 use super::reference::Server;
-use super::types::{BlockStep, OnIncomplete, OpId, PushSpec, PushToken, RequestSpec, TokenChoice};
+use super::types::{BlockStep, OnIncomplete, OpId, PushSpec, PushToken, TokenChoice};
 
 /// Answered blocks of a push that can be sent again, besides the first one.
 const RECENT_BLOCKS: usize = 64;
@@ -28,6 +28,8 @@ pub(super) struct Push {
     szx: Szx,
     /// The request without block and payload.
     template: Packet,
+    /// The request of the block before, which the next one takes over: only block and payload differ.
+    request: Option<Request>,
     token: TokenChoice,
     /// Position in the scripted order.
     index: usize,
@@ -72,6 +74,7 @@ impl Push {
             sender,
             szx: spec.szx,
             template,
+            request: None,
             token,
             index: 0,
             in_flight: None,
@@ -105,7 +108,24 @@ impl Push {
         Some((BlockValue::new(num, more, szx)?, start.min(total)..end))
     }
 
-    /// The request of a block.
+    /// The request of a block: that of the block before where only block and payload change, or a new one.
+    fn request_of(&mut self, block: BlockValue, range: &Range<usize>) -> Request {
+        let middle = block.num > 0 && self.spec.extra_options.is_empty();
+        let mut request = match self.request.take().filter(|_| middle) {
+            Some(mut request) => {
+                build::set_block1(&mut request.packet, block);
+                request.packet.payload.clear();
+                request.packet.payload.extend_from_slice(&self.spec.body[range.clone()]);
+                request
+            }
+            None => Request::confirmable(self.packet(block, range)),
+        };
+        (request.token, request.token_length) = self.token.wanted();
+        request.retransmit = self.spec.retransmit;
+        request
+    }
+
+    /// The packet of a block.
     fn packet(&self, block: BlockValue, range: &Range<usize>) -> Packet {
         let mut packet = self.template.clone();
         let plain = self.spec.plain_if_single && self.spec.blocks.is_none() && block.num == 0 && !block.more;
@@ -328,16 +348,12 @@ impl Server {
             });
             return;
         };
-        let spec = RequestSpec {
-            token: push.token,
-            retransmit: push.spec.retransmit,
-            ..RequestSpec::new(push.packet(block, &range))
-        };
-        let to = push.to;
-        let exchange = self.transmit(now, op, to, spec);
-        if let Some(push) = self.pushes.get_mut(&op) {
-            push.in_flight = Some((exchange, block));
-        }
+        let mut request = push.request_of(block, &range);
+        let exchange = self.endpoint.request_of(now, push.to, &mut request);
+        push.in_flight = Some((exchange, block));
+        // one with Size1 has an option that the next one lacks
+        push.request = Some(request).filter(|_| block.num > 0);
+        self.note(op, exchange);
     }
 
     /// Takes the answer to a block.

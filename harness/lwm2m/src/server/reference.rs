@@ -138,10 +138,14 @@ impl Server {
             None
         };
         let files = self.files.as_ref().and_then(FileServer::poll_deadline);
-        [self.endpoint.poll_deadline(), expiry, files, self.next_push()]
-            .into_iter()
-            .flatten()
-            .min()
+        let earlier = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        earlier(
+            earlier(self.endpoint.poll_deadline(), expiry),
+            earlier(files, self.next_push()),
+        )
     }
 
     /// The registrations.
@@ -282,11 +286,7 @@ impl Server {
 
     /// Gives a request to the CoAP layer and notes whose it is.
     pub(super) fn transmit(&mut self, now: Duration, op: OpId, to: SocketAddr, spec: RequestSpec) -> ExchangeId {
-        let (token, token_length) = match spec.token {
-            TokenChoice::Fresh => (None, None),
-            TokenChoice::Length(length) => (None, Some(length)),
-            TokenChoice::Fixed(token) => (Some(token), None),
-        };
+        let (token, token_length) = spec.token.wanted();
         let exchange = self.endpoint.request(
             now,
             to,
@@ -304,7 +304,7 @@ impl Server {
         exchange
     }
 
-    fn note(&mut self, op: OpId, exchange: ExchangeId) {
+    pub(super) fn note(&mut self, op: OpId, exchange: ExchangeId) {
         self.live.insert(exchange, op);
         self.latest.insert(op, exchange);
         if self.latest.len() > 4 * FINISHED_KEPT + self.running.len() + self.pushes.len() {

@@ -130,6 +130,17 @@ pub enum TokenChoice {
     Fixed(Token),
 }
 
+impl TokenChoice {
+    /// The token and its length as [`fotaproof_coap::Request`] has them.
+    pub(super) const fn wanted(self) -> (Option<Token>, Option<usize>) {
+        match self {
+            Self::Fresh => (None, None),
+            Self::Length(length) => (None, Some(length)),
+            Self::Fixed(token) => (Some(token), None),
+        }
+    }
+}
+
 /// A request of any content. Type, token and message id of `packet` are filled in from the other fields.
 #[derive(Debug, Clone)]
 pub struct RequestSpec {

@@ -415,7 +415,11 @@ impl UpdateServer {
     fn pause_all(&mut self, now: Duration) {
         let all: Vec<String> = self.devices.keys().cloned().collect();
         for endpoint in all {
-            if let Some(update) = self.devices.get_mut(&endpoint).and_then(|device| device.update.as_mut()) {
+            if let Some(update) = self
+                .devices
+                .get_mut(&endpoint)
+                .and_then(|device| device.update.as_mut())
+            {
                 update.campaign.pause(now);
                 self.after_campaign(now, &endpoint);
             }

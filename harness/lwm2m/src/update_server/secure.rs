@@ -81,7 +81,9 @@ impl UpdateServer {
     }
 
     pub(super) fn secure_deadline(&self) -> Option<Duration> {
-        self.secure.as_ref().and_then(|secure| secure.associations.poll_deadline())
+        self.secure
+            .as_ref()
+            .and_then(|secure| secure.associations.poll_deadline())
     }
 
     /// Moves what waits between the server and its associations; true when a device said something.

@@ -2,4 +2,5 @@
 
 mod defects;
 mod rig;
+mod secure;
 mod stories;

@@ -347,7 +347,10 @@ fn it_says_what_it_can_do() {
             "srv:campaign",
             "srv:queue",
             "srv:window",
-            "srv:radio"
+            "srv:radio",
+            "srv:send",
+            "srv:dtls",
+            "srv:dtls-cid",
         ]
     );
     assert_eq!(hello.capabilities.len(), 18);

@@ -158,6 +158,14 @@ impl CellSession {
             timing,
             ..CheckConfig::default()
         };
+        let of_server = CheckConfig {
+            // when to execute is the harness's decision where it leads
+            disabled: match config.errand.level {
+                Level::Campaign => Vec::new(),
+                Level::Library => vec!["execute-when-downloaded".to_owned()],
+            },
+            ..checks.clone()
+        };
         let repository = config.repository.as_ref().map(|(at, path)| {
             let served = RepositoryConfig {
                 seed: config.seed ^ 0x7265_706f,
@@ -167,7 +175,13 @@ impl CellSession {
             (*at, Repository::new(served))
         });
         let mut cell = Self {
-            watch: Watch::new(config.link.clone(), config.seed, checks.clone(), checks),
+            watch: Watch::new(
+                config.link.clone(),
+                config.seed,
+                checks,
+                of_server,
+                config.repository.as_ref().map(|(at, _)| *at),
+            ),
             leader: Leader::new(config.errand.clone(), first),
             repository,
             out: VecDeque::new(),

@@ -19,10 +19,10 @@ use super::cell::{CellConfig, CellSession, Ended, Input, Output};
 use super::drive_virtual::{FIRST_REQUEST, Talk, embedded_device, embedded_server};
 use super::ports::{Heard, Ports};
 use crate::embedded::{EmbeddedIut, EmbeddedOutput};
-use crate::real::sockets::shown_ip;
-use crate::real::{Clock, Interrupt, on_the_wall};
 use crate::real::adapter::{Adapter, AdapterError, Attached, FromAdapter, Hand, time_for};
 use crate::real::client::{ClientProcess, Instance};
+use crate::real::sockets::shown_ip;
+use crate::real::{Clock, Interrupt, on_the_wall};
 use crate::session::IutReport;
 
 /// How long an adapter may take to end an instance.

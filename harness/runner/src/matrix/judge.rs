@@ -176,6 +176,7 @@ fn why_not(ended: &Ended, station: Station, facts: &Facts<'_>) -> String {
     let reason = ended.progress.reason.as_deref().unwrap_or_default();
     let so_far = match station {
         Station::Nothing if !ended.heard_client => format!("{} was not heard", facts.client),
+        Station::Nothing if !ended.heard_server => format!("{} was not heard", facts.server),
         Station::Nothing => match &ended.refused {
             Some(answer) => format!("{} was not registered by {}: {answer}", facts.client, facts.server),
             None => format!("{} was not registered by {}", facts.client, facts.server),
@@ -251,22 +252,34 @@ fn verdict(cell: &Cell, ended: &Ended, station: Station, facts: &Facts<'_>) -> (
         End::Trouble(_) => return (model::Verdict::Error, why),
         End::Interrupted => return (model::Verdict::NotRun, why),
         _ if cell.interop.ended_well => {}
-        End::Limit(_) | End::ClientEnded(_) if !ended.heard_client => return (model::Verdict::Inconclusive, why),
+        // nothing tells a wrong manifest or adapter from a bad implementation
+        End::Limit(_) | End::ClientEnded(_) if !ended.heard_client || !ended.heard_server => {
+            return (model::Verdict::Inconclusive, why);
+        }
         _ => {
-            if let Some(chance) = &ended.chance {
-                return (model::Verdict::Inconclusive, format!("{why}; {chance}"));
-            }
-            return (model::Verdict::Fail, why);
+            // chance excuses what did not come, never what was said wrongly
+            return match (broken(cell, facts), &ended.chance) {
+                (Some(broken), _) => (model::Verdict::Fail, format!("{why}; {broken}")),
+                (None, Some(chance)) => (model::Verdict::Inconclusive, format!("{why}; {chance}")),
+                (None, None) => (model::Verdict::Fail, why),
+            };
         }
     }
-    for (name, side) in [(facts.client, &cell.client_side), (facts.server, &cell.server_side)] {
-        if side.verdict == model::Verdict::Fail {
-            let first = side.findings.iter().find(|finding| finding.grade == "must");
-            let title = first.map_or("a check did not hold", |finding| finding.title.as_str());
-            return (model::Verdict::Fail, format!("{name}: {title}"));
-        }
+    match broken(cell, facts) {
+        Some(broken) => (model::Verdict::Fail, broken),
+        None => (model::Verdict::Pass, String::new()),
     }
-    (model::Verdict::Pass, String::new())
+}
+
+/// The first must that a side broke and was not expected to.
+fn broken(cell: &Cell, facts: &Facts<'_>) -> Option<String> {
+    let sides = [(facts.client, &cell.client_side), (facts.server, &cell.server_side)];
+    let (name, side) = sides
+        .into_iter()
+        .find(|(_, side)| side.verdict == model::Verdict::Fail)?;
+    let first = side.findings.iter().find(|finding| finding.grade == "must");
+    let title = first.map_or("a check did not hold", |finding| finding.title.as_str());
+    Some(format!("{name}: {title}"))
 }
 
 /// An update that does not end well can be expected of a side, by the clause `interop`.
@@ -471,11 +484,30 @@ mod tests {
             (model::Verdict::Inconclusive, model::Verdict::NotRun)
         );
         assert_eq!(cell.reason, "a was not heard, and no further within 60 s");
+        let deaf = Ended {
+            heard_server: false,
+            ..ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting)
+        };
+        let cell = judged(&deaf, None, "");
+        assert_eq!(
+            (cell.verdict, cell.reason.as_str()),
+            (
+                model::Verdict::Inconclusive,
+                "b was not heard, and no further within 60 s"
+            )
+        );
         let unlucky = Ended {
             chance: Some("the link lost message 7".to_owned()),
             ..ended(End::Over, UpdateStatus::Failed)
         };
         assert_eq!(judged(&unlucky, None, "").verdict, model::Verdict::Inconclusive);
+        let wrong = Ended {
+            findings: [vec![finding()], Vec::new()],
+            ..unlucky
+        };
+        let cell = judged(&wrong, None, "");
+        assert_eq!(cell.verdict, model::Verdict::Fail, "chance did not make it say that");
+        assert!(cell.reason.ends_with("; a: the token is not echoed"), "{}", cell.reason);
         let refused = ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting);
         assert_eq!(judged(&refused, None, "").verdict, model::Verdict::Fail);
     }

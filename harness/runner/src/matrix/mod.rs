@@ -310,7 +310,11 @@ fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: 
         real::prepare(manifest, folder, &root, interrupt).await
     });
     // there is one of a board
-    let bound = manifest.board.as_ref().map(|_| 1).or(manifest.instances.map(u32::from));
+    let bound = manifest
+        .board
+        .as_ref()
+        .map(|_| 1)
+        .or_else(|| manifest.instances.map(u32::from));
     let unfit = |why: String| Ready::new(Some(format!("{}: {why}", party.name)), bound);
     let found = match prepared {
         Ok(Ok(found)) => found.version,
@@ -351,8 +355,7 @@ fn ready(party: &Party, index: usize, role: Role, options: &Options, interrupt: 
         Err(error) => return unfit(format!("cannot run in real time: {error}")),
     };
     let bound = [bound, hello.instances].into_iter().flatten().min();
-    let unfit =
-        (hello.role != role.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
+    let unfit = (hello.role != role.word()).then(|| format!("{}: its adapter is one of a {}", party.name, hello.role));
     let version = match role {
         Role::Server => Some(hello.version).filter(|version| !version.is_empty()).or(found),
         Role::Client => found,

@@ -125,7 +125,11 @@ fn config(run: &Run<'_>, cell: &Planned<'_>, level: Level, package: &PackageImag
     let short = || format!("fp{index}");
     let speed = if is_virtual { 1.0 } else { run.options.speed };
     let endpoint = match &cell.client.manifest {
-        _ if cell.client.board().is_some() => cell.client.board().map(|board| board.endpoint.clone()).unwrap_or_default(),
+        _ if cell.client.board().is_some() => cell
+            .client
+            .board()
+            .map(|board| board.endpoint.clone())
+            .unwrap_or_default(),
         Some((manifest, _)) if !is_virtual => match &manifest.endpoint {
             Some(name) => name
                 .replace("{case}", &format!("matrix-{}", cell.way.word()))
@@ -242,7 +246,13 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Ce
             if cell.way == Way::Pull {
                 aside.hosted_by = Some(Role::Server.word());
             }
-            Ok(drive_virtual::run(config, (device, defects), &mut sink, &interrupted, &mut talk))
+            Ok(drive_virtual::run(
+                config,
+                (device, defects),
+                &mut sink,
+                &interrupted,
+                &mut talk,
+            ))
         }
         _ => in_real_time(run, cell, config, index, &name, &mut sink, &mut talk, &mut aside)?,
     };
@@ -264,7 +274,6 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Ce
     let mut met = Met::default();
     match ended {
         Ok(ended) => {
-            evidence.drain();
             let packets = packets(&evidence, &ended);
             evidence.finish()?;
             let device = analyzed(&folder.join(format!("{name}.pcapng")), aside.ports, &endpoint)?;
@@ -351,17 +360,17 @@ fn in_real_time(
         (Some(device), _) => Client::Embedded(device),
         (None, Some((manifest, manifest_folder))) => {
             let instance = Instance {
-            manifest: manifest.clone(),
-            manifest_folder: manifest_folder.clone(),
-            root: super::root(),
-            folder: client_folder(run, name),
-            output: run.options.folder.join("cells").join(format!("{name}.output.log")),
-            number: u32::try_from(index).unwrap_or(u32::MAX),
-            speed: run.options.speed,
-            lifetime: manifest.lifetime.unwrap_or(LIFETIME),
-            endpoint: config.errand.endpoint.clone(),
-        };
-        Client::Process(Box::new(instance), None)
+                manifest: manifest.clone(),
+                manifest_folder: manifest_folder.clone(),
+                root: super::root(),
+                folder: client_folder(run, name),
+                output: run.options.folder.join("cells").join(format!("{name}.output.log")),
+                number: u32::try_from(index).unwrap_or(u32::MAX),
+                speed: run.options.speed,
+                lifetime: manifest.lifetime.unwrap_or(LIFETIME),
+                endpoint: config.errand.endpoint.clone(),
+            };
+            Client::Process(Box::new(instance), None)
         }
         (None, None) => return Ok(Err(format!("nothing says how {} is run", cell.client.name))),
     };

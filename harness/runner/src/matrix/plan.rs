@@ -247,11 +247,20 @@ impl Plan {
 }
 
 /// Pulls that need another protocol than the link between the two carries.
-const OTHER_PULLS: [&str; 5] = ["pull:coaps", "pull:coap+tcp", "pull:coaps+tcp", "pull:http", "pull:https"];
+const OTHER_PULLS: [&str; 5] = [
+    "pull:coaps",
+    "pull:coap+tcp",
+    "pull:coaps+tcp",
+    "pull:http",
+    "pull:https",
+];
 
 /// `matrix.push[client=A,server=B,network=N]`.
 pub(super) fn case_id(way: Way, client: &str, server: &str, network: &str) -> String {
-    format!("matrix.{}[client={client},server={server},network={network}]", way.word())
+    format!(
+        "matrix.{}[client={client},server={server},network={network}]",
+        way.word()
+    )
 }
 
 impl Planned<'_> {
@@ -286,10 +295,16 @@ impl Planned<'_> {
             .into_iter()
             .find(|(party, word)| !party.claims.has(word))
             .map(|(party, word)| {
-                let others: Vec<&str> = OTHER_PULLS.into_iter().filter(|other| party.claims.has(other)).collect();
+                let others: Vec<&str> = OTHER_PULLS
+                    .into_iter()
+                    .filter(|other| party.claims.has(other))
+                    .collect();
                 if word == "pull:coap" && !others.is_empty() {
                     let others = others.join(", ");
-                    return format!("{} claims {others} and not {word}; the matrix pulls by CoAP over UDP alone", party.name);
+                    return format!(
+                        "{} claims {others} and not {word}; the matrix pulls by CoAP over UDP alone",
+                        party.name
+                    );
                 }
                 format!("{} does not claim {word}", party.name)
             })

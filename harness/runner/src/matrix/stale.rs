@@ -87,10 +87,12 @@ fn of_party(party: &Party, role: Role, cells: &[&(Planned<'_>, Verdict, Met)], t
         if (says_no_way && ways.len() < 2) || (says_no_peer && clause != INTEROP) {
             continue;
         }
-        let cells = if asked.len() == 1 { "cell" } else { "cells" };
+        let cells = match asked.len() {
+            1 => "cell".to_owned(),
+            many => format!("{many} cells"),
+        };
         stale.push(format!(
-            "{place}: {case} ({clause}): not met by the {} {cells} that it is for",
-            asked.len()
+            "{place}: {case} ({clause}): not met by the {cells} that it is for"
         ));
     }
     stale
@@ -157,7 +159,7 @@ mod tests {
         let named = entry("matrix.push[client=a,server=x,*", INTEROP);
         assert_eq!(
             found(&named, &[Way::Push], Verdict::Pass, &[]),
-            ["a, line 1: matrix.push[client=a,server=x,* (interop): not met by the 1 cell that it is for"]
+            ["a, line 1: matrix.push[client=a,server=x,* (interop): not met by the cell that it is for"]
         );
         assert!(found(&named, &[Way::Push], Verdict::Fail, &[0]).is_empty(), "it is met");
         let sometimes = format!("{named}  sometimes: true\n");
@@ -168,7 +170,12 @@ mod tests {
     fn cells_that_are_not_in_the_matrix_or_did_not_end_ask_nothing() {
         let named = entry("matrix.push[client=a,server=x,*", INTEROP);
         assert!(found(&named, &[Way::Pull], Verdict::Pass, &[]).is_empty());
-        for verdict in [Verdict::Inconclusive, Verdict::Error, Verdict::NotRun, Verdict::NotApplicable] {
+        for verdict in [
+            Verdict::Inconclusive,
+            Verdict::Error,
+            Verdict::NotRun,
+            Verdict::NotApplicable,
+        ] {
             assert!(found(&named, &[Way::Push], verdict, &[]).is_empty(), "{verdict:?}");
         }
         let of_another = entry("matrix.push[client=a,server=z,*", INTEROP);

@@ -2,7 +2,8 @@
 //!
 //! Client and server stand at the two ends of one emulated link: the client at [`Point::Iut`], the server and the harness's
 //! repository at [`Point::Peer`]. The checks judge an end, so there are two sets of them: one sees the events as they are, the
-//! other sees them mirrored, as if the server were the implementation under test.
+//! other sees them mirrored, as if the server were the implementation under test. What the harness's repository says is neither's, so
+//! the mirrored events are without it.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,16 +23,8 @@ use crate::session::exchanges::Exchanges;
 use crate::session::facts::Conversations;
 use crate::session::world::{cut, fate_words, toward_net, toward_trace};
 
-/// Checks that ask something of a device alone, and are not asked of a server.
-const OF_DEVICES: [&str; 7] = [
-    "state-machine",
-    "result-belongs",
-    "observe-order",
-    "observe-token",
-    "no-message-after-deregister",
-    "register-sanity",
-    "response-code",
-];
+/// The check on images, which is made for a device and asked of a server too: what it sends has to be the package.
+const IMAGE_SUM: &str = "image-sum";
 /// Messages that are remembered to know those that come again.
 const REMEMBERED: usize = 1 << 16;
 /// Events of one cell at the most: a guard against a flood.
@@ -73,7 +66,10 @@ pub(super) struct Watch {
     link: net::Link,
     conversations: Conversations,
     exchanges: Exchanges,
-    checks: [Checks; 2],
+    /// The client's, the server's, and the server's images.
+    checks: [Checks; 3],
+    /// The harness's repository.
+    aside: Option<SocketAddr>,
     /// What did not hold, by side.
     pub(super) findings: [Vec<Finding>; 2],
     /// Confirmable and non-confirmable messages that were sent.
@@ -91,20 +87,29 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(spec: net::LinkSpec, seed: u64, client: CheckConfig, server: CheckConfig) -> Self {
+    pub(super) fn new(
+        spec: net::LinkSpec,
+        seed: u64,
+        client: CheckConfig,
+        server: CheckConfig,
+        aside: Option<SocketAddr>,
+    ) -> Self {
+        let all_others = fotaproof_checks::all().iter().map(|check| check.id.to_owned());
+        let images = CheckConfig {
+            role: fotaproof_checks::Role::Client,
+            disabled: all_others.filter(|id| id != IMAGE_SUM).collect(),
+            ..server.clone()
+        };
         let server = CheckConfig {
-            disabled: server
-                .disabled
-                .into_iter()
-                .chain(OF_DEVICES.map(str::to_owned))
-                .collect(),
+            role: fotaproof_checks::Role::Server,
             ..server
         };
         Self {
             link: net::Link::new(spec, seed),
             conversations: Conversations::default(),
             exchanges: Exchanges::default(),
-            checks: [Checks::new(client), Checks::new(server)],
+            checks: [Checks::new(client), Checks::new(server), Checks::new(images)],
+            aside,
             findings: [Vec::new(), Vec::new()],
             sent: BTreeSet::new(),
             again: 0,
@@ -209,8 +214,9 @@ impl Watch {
         };
         let known = [self.findings[0].len(), self.findings[1].len()];
         self.checks[0].on_event(&event, &mut self.findings[0]);
-        if let Some(mirrored) = mirrored(&event) {
+        if let Some(mirrored) = mirrored(&event, self.aside) {
             self.checks[1].on_event(&mirrored, &mut self.findings[1]);
+            self.checks[2].on_event(&mirrored, &mut self.findings[1]);
         }
         self.out.push_back(Seen::Event(Arc::new(event)));
         self.tell_findings(now, known);
@@ -247,8 +253,8 @@ impl Watch {
     pub(super) fn finish(&mut self, now: Duration) {
         self.turn(now);
         let known = [self.findings[0].len(), self.findings[1].len()];
-        for (checks, findings) in self.checks.iter_mut().zip(&mut self.findings) {
-            checks.finish(now, findings);
+        for (checks, side) in self.checks.iter_mut().zip([0, 1, 1]) {
+            checks.finish(now, &mut self.findings[side]);
         }
         self.tell_findings(now, known);
     }
@@ -415,8 +421,11 @@ const fn exit(toward: Toward) -> Point {
 }
 
 /// The event as it looks when the server is the one that is judged; none for what it is not concerned with.
-fn mirrored(event: &Event) -> Option<Event> {
+fn mirrored(event: &Event, aside: Option<SocketAddr>) -> Option<Event> {
     let kind = match &event.kind {
+        EventKind::Datagram(datagram) if [datagram.src, datagram.dst].into_iter().any(|end| Some(end) == aside) => {
+            return None;
+        }
         EventKind::Datagram(datagram) => EventKind::Datagram(Datagram {
             point: match datagram.point {
                 Point::Iut => Point::Peer,
@@ -453,8 +462,12 @@ mod tests {
             1,
             CheckConfig::default(),
             CheckConfig::default(),
+            Some(REPOSITORY),
         )
     }
+
+    const REPOSITORY: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1)), 5683);
 
     fn bytes(bytes: &'static [u8]) -> Bytes {
         Bytes::from_static(bytes)
@@ -501,6 +514,52 @@ mod tests {
             }
             assert_eq!(told, guilty.len());
         }
+    }
+
+    #[test]
+    fn what_the_harness_says_itself_is_nobodys_fault() {
+        let (client, _) = ends();
+        let mut watch = watch();
+        watch.client_sent(Duration::ZERO, client, REPOSITORY, bytes(GET));
+        watch.turn(Duration::from_millis(500));
+        watch.peer_sent(
+            Duration::from_millis(500),
+            REPOSITORY,
+            client,
+            bytes(&[0x61, 69, 0, 7, 0xbb]),
+        );
+        watch.finish(Duration::from_secs(9));
+        assert!(watch.findings[1].is_empty(), "{:?}", watch.findings[1]);
+    }
+
+    #[test]
+    fn what_only_a_server_can_do_wrong_is_asked_of_it() {
+        let (client, server) = ends();
+        let mut watch = watch();
+        let at = Duration::from_secs;
+        let register = [0x41, 2, 0, 1, 1, 0xb2, b'r', b'd', 0x44, b'e', b'p', b'=', b'd'];
+        watch.client_sent(at(0), client, server, Bytes::copy_from_slice(&register));
+        watch.turn(Duration::from_millis(400));
+        let created = [0x61, 0x41, 0, 1, 1, 0x82, b'r', b'd', 0x01, b'1'];
+        watch.peer_sent(
+            Duration::from_millis(400),
+            server,
+            client,
+            Bytes::copy_from_slice(&created),
+        );
+        // a Read of State that is answered 0, Idle
+        let read = [0x41, 1, 0, 7, 0xaa, 0xb1, b'5', 0x01, b'0', 0x01, b'3'];
+        watch.peer_sent(at(1), server, client, Bytes::copy_from_slice(&read));
+        watch.turn(at(2));
+        watch.client_sent(at(2), client, server, bytes(&[0x61, 69, 0, 7, 0xaa, 0xc0, 0xff, b'0']));
+        watch.turn(at(3));
+        // and an Execute of Update all the same
+        let execute = [0x41, 2, 0, 8, 0xab, 0xb1, b'5', 0x01, b'0', 0x01, b'2'];
+        watch.peer_sent(at(4), server, client, Bytes::copy_from_slice(&execute));
+        watch.finish(at(9));
+        let named = |finding: &Finding| finding.source.to_string();
+        let found: Vec<String> = watch.findings[1].iter().map(named).collect();
+        assert_eq!(found, ["check execute-when-downloaded"], "{:?}", watch.findings);
     }
 
     #[test]

@@ -138,7 +138,10 @@ struct Entry {
 }
 
 /// Is the keeper: reads the list to its end, and ends what is left in it.
-#[expect(clippy::disallowed_methods, reason = "a process of its own, which has nothing else to do")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own, which has nothing else to do"
+)]
 pub fn keep(mut input: impl BufRead) {
     let mut entries = BTreeMap::new();
     let mut line = String::new();
@@ -231,13 +234,22 @@ mod tests {
 
     #[test]
     fn no_line_ends_what_is_not_ours() {
-        for line in ["", "group 1 1", "group 1 0", "group 1 -1", "keep x y", "keep 1", "group 7 200"] {
+        for line in [
+            "",
+            "group 1 1",
+            "group 1 0",
+            "group 1 -1",
+            "keep x y",
+            "keep 1",
+            "group 7 200",
+        ] {
             let entries = read(&format!("keep 1 m\n{line}\n"));
             assert!(entries.values().all(|entry| entry.group.is_none()), "{line}");
         }
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody has to wait for the child")]
     fn what_is_left_at_the_end_of_the_list_is_ended_and_nothing_else() {
         let sleeper = || Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
         let (mut left, mut over) = (sleeper(), sleeper());

@@ -371,7 +371,8 @@ impl Drive {
         if !self.started {
             return None;
         }
-        let attached = self.attached.as_mut()?;
+        // of one that is gone the case has told
+        let attached = self.attached.as_mut().filter(|attached| !attached.is_over())?;
         let id = match self.stopping {
             Some(id) => id,
             None => {

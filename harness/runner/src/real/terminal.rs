@@ -31,8 +31,14 @@ pub fn stop_at_signals(handle: InterruptHandle) -> std::io::Result<()> {
 pub fn stdin_lines(at_end: Option<InterruptHandle>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(64);
     let read = move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
+        let mut input = std::io::stdin().lock();
+        let mut bytes = Vec::new();
+        while matches!(input.read_until(b'\n', &mut bytes), Ok(1..)) {
+            // what is no text is a line all the same, to be refused
+            let line = String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned();
+            bytes.clear();
             // nobody wants the lines of a device, but its input is read to the end all the same
             let _ = sender.blocking_send(line);
         }

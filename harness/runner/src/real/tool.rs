@@ -123,7 +123,10 @@ pub async fn run(tool: &Tool) -> Result<ToolOutput, ToolError> {
 }
 
 /// Ends a process group when it goes.
-struct Group(Option<Pid>, #[expect(dead_code, reason = "it is dropped after the group is ended")] Kept);
+struct Group(
+    Option<Pid>,
+    #[expect(dead_code, reason = "it is dropped after the group is ended")] Kept,
+);
 
 impl Drop for Group {
     fn drop(&mut self) {

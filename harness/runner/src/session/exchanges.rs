@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use fotaproof_checks::facts::Token;
 use fotaproof_net::DatagramId;
 use fotaproof_wire::coap::{MessageView, Type};
 
@@ -21,7 +22,7 @@ const LAST_INTERVAL: Duration = Duration::from_secs(48);
 /// A confirmable message that was not acknowledged yet.
 #[derive(Debug, Default)]
 struct Exchange {
-    token: Vec<u8>,
+    token: Token,
     transmissions: u32,
     delivered: u32,
     acknowledged: u32,
@@ -59,15 +60,16 @@ impl Exchanges {
                 return;
             };
             // A response under another token answers nothing that was asked, whether it arrives or not.
-            if view.code().is_response() && view.token() != exchange.token {
+            if view.code().is_response() && Token::new(view.token()) != exchange.token {
                 return;
             }
             exchange.acknowledged += 1;
         } else {
             let exchange = self.open.entry(key).or_default();
-            if exchange.token != view.token() {
+            let token = Token::new(view.token());
+            if exchange.token != token {
                 *exchange = Exchange {
-                    token: view.token().to_vec(),
+                    token,
                     ..Exchange::default()
                 };
             }

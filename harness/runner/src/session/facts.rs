@@ -5,23 +5,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fotaproof_checks::facts::Token;
 use fotaproof_checks::hash::{Address, Map};
 use fotaproof_net as net;
 use fotaproof_trace::Toward;
-use fotaproof_wire::coap::{BlockValue, MessageView, Type};
+use fotaproof_wire::coap::{BlockValue, MessageView, Type, option};
 
 /// Which request a response answers, for rules by path or block. The peer is the end of the harness.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
-    by_id: Map<(Address, bool, u16), Arc<Asked>>,
-    by_token: Map<(Address, bool, Bytes), Arc<Asked>>,
-    order: VecDeque<(Address, bool, u16, Bytes)>,
+    by_id: Map<(Address, bool, u16), u64>,
+    by_token: Map<(Address, bool, Token), u64>,
+    /// The latest requests, in their order.
+    asked: VecDeque<Asked>,
+    /// Requests that were forgotten.
+    gone: u64,
 }
 
 #[derive(Debug)]
 struct Asked {
-    token: Bytes,
-    path: Option<String>,
+    peer: Address,
+    by_iut: bool,
+    message_id: u16,
+    token: Token,
+    path: Option<Arc<str>>,
     block1: Option<net::BlockFacts>,
     block2: Option<net::BlockFacts>,
 }
@@ -30,31 +37,38 @@ impl Conversations {
     /// Requests remembered; a response comes long before so many others.
     const KEPT: usize = 512;
 
-    fn asked(&mut self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, asked: Asked) {
-        let asked = Arc::new(asked);
-        let peer = Address(peer);
-        if self.order.len() >= Self::KEPT
-            && let Some((from, by, id, token)) = self.order.pop_front()
+    fn asked(&mut self, asked: Asked) {
+        if self.asked.len() >= Self::KEPT
+            && let Some(old) = self.asked.pop_front()
         {
-            self.by_id.remove(&(from, by, id));
-            self.by_token.remove(&(from, by, token));
+            let by_id = (old.peer, old.by_iut, old.message_id);
+            if self.by_id.get(&by_id) == Some(&self.gone) {
+                self.by_id.remove(&by_id);
+            }
+            let by_token = (old.peer, old.by_iut, old.token);
+            if self.by_token.get(&by_token) == Some(&self.gone) {
+                self.by_token.remove(&by_token);
+            }
+            self.gone += 1;
         }
-        self.order
-            .push_back((peer, by_iut, view.message_id(), asked.token.clone()));
-        self.by_id.insert((peer, by_iut, view.message_id()), asked.clone());
-        self.by_token.insert((peer, by_iut, asked.token.clone()), asked);
+        let number = self.gone + self.asked.len() as u64;
+        self.by_id.insert((asked.peer, asked.by_iut, asked.message_id), number);
+        self.by_token.insert((asked.peer, asked.by_iut, asked.token), number);
+        self.asked.push_back(asked);
     }
 
-    fn answered(&self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>, token: &Bytes) -> Option<&Asked> {
+    fn answered(&self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
+        let of = |number: &u64| self.asked.get(usize::try_from(number - self.gone).ok()?);
+        let token = Token::new(view.token());
         if !matches!(view.kind(), Type::Ack | Type::Rst) {
-            return self
-                .by_token
-                .get(&(Address(peer), by_iut, token.clone()))
-                .map(AsRef::as_ref);
+            return self.by_token.get(&(Address(peer), by_iut, token)).and_then(of);
         }
         // a second reply without the token answers nothing
-        let asked = self.by_id.get(&(Address(peer), by_iut, view.message_id()))?;
-        (!view.code().is_response() || asked.token == *token).then_some(asked.as_ref())
+        let asked = self
+            .by_id
+            .get(&(Address(peer), by_iut, view.message_id()))
+            .and_then(of)?;
+        (!view.code().is_response() || asked.token == token).then_some(asked)
     }
 
     /// The facts of a datagram that enters the link; a request is remembered for its responses.
@@ -67,21 +81,18 @@ impl Conversations {
         let mut block1 = view.block1().ok().flatten().map(block_facts);
         let mut block2 = view.block2().ok().flatten().map(block_facts);
         let mut path = None;
-        let token = Bytes::copy_from_slice(view.token());
         if code.is_request() {
-            path = Some(view.uri_path());
-            self.asked(
-                peer,
+            path = Some(self.path(&view));
+            self.asked(Asked {
+                peer: Address(peer),
                 by_iut,
-                &view,
-                Asked {
-                    token: token.clone(),
-                    path: path.clone(),
-                    block1,
-                    block2,
-                },
-            );
-        } else if let Some(asked) = self.answered(peer, !by_iut, &view, &token) {
+                message_id: view.message_id(),
+                token: Token::new(view.token()),
+                path: path.clone(),
+                block1,
+                block2,
+            });
+        } else if let Some(asked) = self.answered(peer, !by_iut, &view) {
             path.clone_from(&asked.path);
             block1 = block1.or(asked.block1);
             block2 = block2.or(asked.block2);
@@ -94,7 +105,7 @@ impl Conversations {
                 _ => net::Kind::Rst,
             }),
             code: Some(code.0),
-            token,
+            token: Bytes::copy_from_slice(view.token()),
             message_id: Some(view.message_id()),
             block1,
             block2,
@@ -109,10 +120,37 @@ impl Conversations {
         if view.code().is_request() {
             return Some(view.uri_path());
         }
-        self.answered(peer, !by_iut, &view, &Bytes::copy_from_slice(view.token()))?
-            .path
-            .clone()
+        let path = self.answered(peer, !by_iut, &view)?.path.as_deref();
+        path.map(str::to_owned)
     }
+
+    /// The path of a request: that of the last one, as with the blocks of a body, or another.
+    fn path(&self, view: &MessageView<'_>) -> Arc<str> {
+        if let Some(last) = self.asked.back().and_then(|last| last.path.as_ref())
+            && is_path(view, last)
+        {
+            return last.clone();
+        }
+        view.uri_path().into()
+    }
+}
+
+/// Whether [`MessageView::uri_path`] of a message is this text.
+fn is_path(view: &MessageView<'_>, path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    let mut segments = 0;
+    for option in view.options_of(option::URI_PATH) {
+        segments += 1;
+        // these stand for something else in the text
+        let plain = !option.value.iter().any(|byte| matches!(byte, b'/' | b'%'));
+        let after = rest.strip_prefix(b"/").and_then(|rest| rest.strip_prefix(option.value));
+        let Some(after) = after.filter(|_| plain) else {
+            return false;
+        };
+        rest = after;
+    }
+    // without segments it is `/`
+    segments > 0 && rest.is_empty()
 }
 
 fn block_facts(block: BlockValue) -> net::BlockFacts {
@@ -147,6 +185,36 @@ mod tests {
             ("separate", &[0x41, 69, 0, 1, 0xaa]),
         ] {
             assert_eq!(path_of(answer).as_deref(), Some("/5"), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_another_when_any_segment_is() {
+        // POST, message 8, token bb
+        let post = |segments: &[&[u8]]| {
+            let mut bytes = vec![0x41, 2, 0, 8, 0xbb];
+            for (index, segment) in segments.iter().enumerate() {
+                bytes.push(if index == 0 { 0xb0 } else { 0 } | segment.len() as u8);
+                bytes.extend_from_slice(segment);
+            }
+            bytes
+        };
+        let all: [&[&[u8]]; 8] = [
+            &[b"5", b"0"],
+            &[b"5", b"0"],
+            &[b"5"],
+            &[b"5", b"0", b"1"],
+            &[],
+            &[b"a/b"],
+            &[b"a%2Fb"],
+            &[b"a", b"b"],
+        ];
+        let mut conversations = Conversations::default();
+        for segments in all {
+            let bytes = post(segments);
+            let facts = conversations.facts(PEER.into(), Toward::Iut, &bytes);
+            let view = MessageView::parse(&bytes).expect("a message");
+            assert_eq!(facts.path.as_deref(), Some(view.uri_path().as_str()));
         }
     }
 

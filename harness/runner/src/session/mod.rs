@@ -50,7 +50,7 @@ use self::answer::Answer;
 use self::firmware::{Firmware, Sampled};
 use self::goals::Running;
 use self::messages::{MessageLog, Seen};
-use self::world::{PartyEvent, Sent, Turn, World};
+use self::world::{PartyEvent, Sent, Turn, World, unplaced};
 
 /// Events of one case at the most: a guard against a livelock of ours or a flood.
 const EVENT_LIMIT: u64 = 40_000_000;
@@ -368,14 +368,13 @@ impl Session {
 
     fn turn(&mut self, turn: Turn) {
         match turn {
-            Turn::Event(kind) => {
-                if let EventKind::Datagram(datagram) = &kind
+            Turn::Event(event) => {
+                if let EventKind::Datagram(datagram) = &event.kind
                     && datagram.point == Point::Iut
                 {
-                    let by_iut = datagram.toward == Toward::Peer;
-                    self.facts.latest[usize::from(by_iut)] = Some(datagram.datagram);
+                    self.facts.latest[usize::from(datagram.toward == Toward::Peer)] = Some(datagram.datagram);
                 }
-                if let EventKind::Datagram(datagram) = &kind
+                if let EventKind::Datagram(datagram) = &event.kind
                     && matches!(datagram.point, Point::Iut | Point::Aside)
                     && self.facts.log.wanted
                 {
@@ -403,13 +402,13 @@ impl Session {
                         aside,
                     });
                 }
-                self.emit(kind);
+                self.publish(event);
             }
             Turn::Transmit { from, to, bytes } => self.out.push_back(Output::Transmit { from, to, bytes }),
             Turn::Arrived { to, bytes } => self.listen(to, &bytes),
-            Turn::Party(PartyEvent::Server(event)) => self.server_event(event, false),
-            Turn::Party(PartyEvent::Other(event)) => self.server_event(event, true),
-            Turn::Party(PartyEvent::Repository(name, event)) => self.repository_event(name, event),
+            Turn::Party(PartyEvent::Server(event)) => self.server_event(*event, false),
+            Turn::Party(PartyEvent::Other(event)) => self.server_event(*event, true),
+            Turn::Party(PartyEvent::Repository(name, event)) => self.repository_event(name, *event),
             Turn::Party(PartyEvent::Device(name)) => self.device_turn(&name),
             Turn::Party(PartyEvent::DeviceLog(name, line)) => self.emit(EventKind::Note {
                 text: format!("device {name}: {line}"),
@@ -440,12 +439,16 @@ impl Session {
 
     /// Adds an event to the stream; the checks see it at once.
     fn emit(&mut self, kind: EventKind) {
+        self.publish(unplaced(kind));
+    }
+
+    /// Gives an event, which nobody else has yet, its place in the stream.
+    fn publish(&mut self, mut event: Arc<Event>) {
         self.event_no += 1;
-        let event = Arc::new(Event {
-            no: self.event_no,
-            at: self.now,
-            kind,
-        });
+        if let Some(event) = Arc::get_mut(&mut event) {
+            event.no = self.event_no;
+            event.at = self.now;
+        }
         let mut found = Vec::new();
         self.checks.on_event(&event, &mut found);
         self.out.push_back(Output::Event(event));

@@ -4,12 +4,13 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fotaproof_lwm2m::repository::{Repository, RepositoryEvent};
 use fotaproof_lwm2m::server::{Server, ServerEvent};
 use fotaproof_net as net;
-use fotaproof_trace::{Datagram, DtlsEvent, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
+use fotaproof_trace::{Datagram, DtlsEvent, Event, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
 
 use super::config::Addresses;
 use super::exchanges::Exchanges;
@@ -24,9 +25,10 @@ const ASIDE: Duration = Duration::from_millis(20);
 /// Something that a party of the harness's side tells.
 #[derive(Debug)]
 pub(crate) enum PartyEvent {
-    Server(ServerEvent),
-    Other(ServerEvent),
-    Repository(String, RepositoryEvent),
+    // on the heap: each turn is moved some times, and these are large and few
+    Server(Box<ServerEvent>),
+    Other(Box<ServerEvent>),
+    Repository(String, Box<RepositoryEvent>),
     /// A device had its turn.
     Device(String),
     /// A device says something to people.
@@ -36,8 +38,8 @@ pub(crate) enum PartyEvent {
 /// What came out of the world in one turn.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// An event for the stream.
-    Event(EventKind),
+    /// An event for the stream, which has its number and its time only there. It is made where it stays.
+    Event(Arc<Event>),
     /// A datagram leaves for the IUT.
     Transmit {
         from: SocketAddr,
@@ -48,6 +50,18 @@ pub(crate) enum Turn {
     Arrived { to: SocketAddr, bytes: Bytes },
     /// A party tells something.
     Party(PartyEvent),
+}
+
+impl Turn {
+    fn event(kind: EventKind) -> Self {
+        Self::Event(unplaced(kind))
+    }
+}
+
+/// An event without its number and its time.
+pub(super) fn unplaced(kind: EventKind) -> Arc<Event> {
+    let (no, at) = (0, Duration::ZERO);
+    Arc::new(Event { no, at, kind })
 }
 
 /// The harness's side.
@@ -233,7 +247,7 @@ impl World {
 
     /// Tells of a datagram by the message in it, or by its records where there is none.
     fn tell_datagram(&mut self, mut datagram: Datagram, inner: &Inner) {
-        self.out.push_back(Turn::Event(match inner {
+        self.out.push_back(Turn::event(match inner {
             Inner::Clear => EventKind::Datagram(datagram),
             Inner::Message(message) => {
                 datagram.payload = message.clone();
@@ -292,6 +306,42 @@ impl World {
         if self.server.poll_deadline().is_some_and(|at| at <= now) {
             self.server.handle_timeout(now);
         }
+        // this is asked several times for each datagram, and most cases have none of these
+        let others = !self.others.is_empty() || !self.repositories.is_empty();
+        if others {
+            self.others_due(now);
+        }
+        // what is sent
+        while let Some(transmit) = self.server.poll_transmit() {
+            busy = true;
+            let from = self.addresses.server;
+            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+        }
+        if others {
+            busy |= self.others_send(now);
+        }
+        busy |= self.devices_step(now);
+        // what is told
+        while let Some(event) = self.server.poll_event() {
+            busy = true;
+            self.out.push_back(Turn::Party(match event {
+                ServerEvent::Repository(event) => PartyEvent::Repository("main".to_owned(), Box::new(event)),
+                event => PartyEvent::Server(Box::new(event)),
+            }));
+        }
+        if others {
+            busy |= self.others_told();
+        }
+        // what the link does
+        while let Some(event) = self.link.poll(now) {
+            busy = true;
+            self.link_event(now, event);
+        }
+        busy
+    }
+
+    /// What is due at the other parties of the harness.
+    fn others_due(&mut self, now: Duration) {
         for other in self.others.values_mut() {
             if other.poll_deadline().is_some_and(|at| at <= now) {
                 other.handle_timeout(now);
@@ -302,12 +352,11 @@ impl World {
                 repository.handle_timeout(now);
             }
         }
-        // what is sent
-        while let Some(transmit) = self.server.poll_transmit() {
-            busy = true;
-            let from = self.addresses.server;
-            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
-        }
+    }
+
+    /// What they send.
+    fn others_send(&mut self, now: Duration) -> bool {
+        let mut busy = false;
         let mut sent = Vec::new();
         for (address, other) in &mut self.others {
             while let Some(transmit) = other.poll_transmit() {
@@ -330,32 +379,24 @@ impl World {
                 self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
             }
         }
-        busy |= self.devices_step(now);
-        // what is told
-        while let Some(event) = self.server.poll_event() {
-            busy = true;
-            self.out.push_back(Turn::Party(match event {
-                ServerEvent::Repository(event) => PartyEvent::Repository("main".to_owned(), event),
-                event => PartyEvent::Server(event),
-            }));
-        }
+        busy
+    }
+
+    /// What they tell.
+    fn others_told(&mut self) -> bool {
+        let mut busy = false;
         for other in self.others.values_mut() {
             while let Some(event) = other.poll_event() {
                 busy = true;
-                self.out.push_back(Turn::Party(PartyEvent::Other(event)));
+                self.out.push_back(Turn::Party(PartyEvent::Other(Box::new(event))));
             }
         }
         for (name, repository) in &mut self.repositories {
             while let Some(event) = repository.poll_event() {
                 busy = true;
                 self.out
-                    .push_back(Turn::Party(PartyEvent::Repository(name.clone(), event)));
+                    .push_back(Turn::Party(PartyEvent::Repository(name.clone(), Box::new(event))));
             }
-        }
-        // what the link does
-        while let Some(event) = self.link.poll(now) {
-            busy = true;
-            self.link_event(now, event);
         }
         busy
     }
@@ -376,7 +417,7 @@ impl World {
                 ..
             } => {
                 if self.packets || fragment.is_some() || altered {
-                    self.out.push_back(Turn::Event(EventKind::Packet(Packet {
+                    self.out.push_back(Turn::event(EventKind::Packet(Packet {
                         point: match point {
                             net::Point::Iut => Point::Iut,
                             net::Point::Peer => Point::Peer,
@@ -412,7 +453,7 @@ impl World {
                     self.disturbed += 1;
                 }
                 let (fate, reason, delay) = fate_words(&fate);
-                self.out.push_back(Turn::Event(EventKind::Fate(FateOfPacket {
+                self.out.push_back(Turn::event(EventKind::Fate(FateOfPacket {
                     toward: self.latest.get(datagram).map_or(Toward::Peer, |note| note.toward),
                     packet: packet.0,
                     datagram: datagram.0,
@@ -475,7 +516,7 @@ impl World {
                 }
             }
             net::LinkEvent::Refused { to_sender, mtu, .. } => {
-                self.out.push_back(Turn::Event(EventKind::Note {
+                self.out.push_back(Turn::event(EventKind::Note {
                     text: format!(
                         "the link told the {} end that the packet is above its MTU of {mtu}",
                         if to_sender == net::Point::Iut {
@@ -523,7 +564,7 @@ impl World {
             while let Some(given) = device.poll(now) {
                 match given {
                     Given::Transmit { from, to, bytes, inner } => sent.push((from, to, bytes, inner)),
-                    Given::Dtls(event) => self.out.push_back(Turn::Event(EventKind::Dtls(event))),
+                    Given::Dtls(event) => self.out.push_back(Turn::event(EventKind::Dtls(event))),
                     Given::Log(line) => self
                         .out
                         .push_back(Turn::Party(PartyEvent::DeviceLog(name.clone(), line))),
@@ -559,7 +600,7 @@ impl World {
             self.beside.facts(src, Toward::Peer, &payload);
         }
         if self.packets {
-            self.out.push_back(Turn::Event(EventKind::Packet(Packet {
+            self.out.push_back(Turn::event(EventKind::Packet(Packet {
                 point: Point::Aside,
                 toward: Toward::Peer,
                 packet: packet.0,
@@ -570,7 +611,7 @@ impl World {
             })));
         }
         let header = if src.is_ipv6() { 48 } else { 28 };
-        self.out.push_back(Turn::Event(EventKind::Datagram(Datagram {
+        self.out.push_back(Turn::event(EventKind::Datagram(Datagram {
             point: Point::Aside,
             toward: Toward::Peer,
             datagram: datagram.0,

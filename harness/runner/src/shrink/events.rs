@@ -470,7 +470,7 @@ fn label(toward: Toward, facts: &net::Facts, fragment: Option<u16>) -> Label {
             net::Kind::Rst => 3,
         }),
         code: facts.code,
-        path: facts.path.clone(),
+        path: facts.path.as_deref().map(str::to_owned),
         block1: facts.block1.map(|block| block.num),
         block2: facts.block2.map(|block| block.num),
         observe: facts.observe.is_some(),

@@ -68,6 +68,8 @@ fn run_in(folder: &Path, plan: &Plan, interrupt: &AtomicBool, started: &(dyn Fn(
     let options = Options {
         jobs: 2,
         folder: folder.to_path_buf(),
+        speed: 1.0,
+        today: "2026-06-01".to_owned(),
         limit: Some(Duration::from_secs(20)),
     };
     run(plan, &options, interrupt, &|event| {
@@ -118,6 +120,65 @@ fn a_client_process_and_the_embedded_server_update_each_way_over_the_link() {
     assert_eq!(finished.cells[1].interop.hosted_by.as_deref(), Some("server"));
 }
 
+/// Switches a board on: a process that is nobody's child, as a board is. It is there when the script ends.
+const ON: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" && rm -rf state device.pid
+setsid sh -c 'echo $$ > device.pid; exec "$@"' sh "$1" "$2" "$3" "$PWD/state" 300 > device.log 2>&1 < /dev/null &
+until [ -s device.pid ]; do sleep 0.01; done
+"#;
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a board's port is fixed, so a free one is looked for"
+)]
+fn a_board_takes_part_in_one_cell_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("on.sh"), ON).unwrap();
+    fs::write(
+        folder.path().join("off.sh"),
+        "kill -9 \"$(cat \"$(dirname \"$0\")/device.pid\")\"\n",
+    )
+    .unwrap();
+    // free now, and below the range from which the system takes ports
+    let port = (20_000..30_000)
+        .find(|port| std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap();
+    let manifest = format!(
+        "
+name: board
+role: client
+board:
+  endpoint: on-the-desk
+  listen: 127.0.0.1:{port}
+  actions:
+    fresh: [sh, '{{manifest}}/on.sh', '{{device}}', '{{endpoint}}', '{{server.host}}:{{server.port}}']
+    stop: [sh, '{{manifest}}/off.sh']
+claims: [push, 'pull:coap', object=1.2, lwm2m=1.1]
+packages:
+  valid: {{builtin: true}}
+"
+    );
+    let board = party(&manifest, folder.path(), Role::Client);
+    let plan = plan(board, Party::embedded_server(), &[Way::Push, Way::Pull]);
+    let finished = run_in(folder.path(), &plan, &AtomicBool::new(false), &|| {});
+    for cell in &finished.cells {
+        assert_eq!(
+            cell.verdict,
+            Verdict::Pass,
+            "{}: {} {:?}",
+            cell.id,
+            cell.reason,
+            cell.notes
+        );
+        assert_eq!(cell.interop.station, Station::Updated);
+    }
+    let pid = fs::read_to_string(folder.path().join("device.pid")).unwrap();
+    // one that ended and that nobody asked for has no command line any more
+    let line = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    assert!(line.is_empty(), "its action `stop` was not carried out");
+}
+
 #[test]
 fn a_client_that_says_nothing_is_inconclusive() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,6 +188,8 @@ fn a_client_that_says_nothing_is_inconclusive() {
     let options = Options {
         jobs: 1,
         folder: folder.path().to_path_buf(),
+        speed: 1.0,
+        today: "2026-06-01".to_owned(),
         limit: Some(Duration::from_secs(1)),
     };
     let finished = run(&plan, &options, &AtomicBool::new(false), &|_| {});

@@ -160,6 +160,7 @@ pub(super) async fn run(
         users: BTreeMap::new(),
         quitting: None,
         faults: 0,
+        last_fault: String::new(),
         later: hello.protocol != PROTOCOL,
     };
     if greeted.send(Ok(hello)).is_err() {
@@ -224,6 +225,7 @@ struct Holder {
     users: BTreeMap<u64, User>,
     quitting: Option<Quitting>,
     faults: usize,
+    last_fault: String,
     /// It speaks a later version than ours.
     later: bool,
 }
@@ -260,13 +262,11 @@ impl Holder {
                         self.line(line);
                     }
                     if self.faults > FAULTS {
-                        break (
-                            died(
-                                "the harness ended it: it wrote too much that is no message",
-                                String::new(),
-                            ),
-                            false,
+                        let why = format!(
+                            "the harness ended it: it broke the protocol more than {FAULTS} times, at last by {}",
+                            self.last_fault
                         );
+                        break (died(&why, String::new()), false);
                     }
                 }
                 Wake::Happening(Happening::Ended { status, success }) => {
@@ -518,6 +518,7 @@ impl Holder {
     /// What it wrote breaks the protocol: nobody can say whom it was for, so all learn it.
     fn fault(&mut self, reason: String) {
         self.faults += 1;
+        self.last_fault.clone_from(&reason);
         self.shared.with(|state| {
             if state.faults.len() < KEPT {
                 state.faults.push(reason.clone());
@@ -526,7 +527,13 @@ impl Holder {
         let error = AdapterError::Broken(reason);
         let pending = core::mem::take(&mut self.pending);
         for (id, one) in pending {
-            if one.operation == "quit" {
+            // a case that is over still waits for its `stop`
+            let parting = match one.operation {
+                "quit" => true,
+                "stop" => matches!(one.target, Target::Queue(..)),
+                _ => false,
+            };
+            if parting {
                 self.pending.insert(id, one);
                 continue;
             }

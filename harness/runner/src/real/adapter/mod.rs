@@ -200,6 +200,7 @@ impl Adapter {
             adapter: self.clone(),
             user,
             queue,
+            over: false,
         }
     }
 
@@ -246,6 +247,7 @@ pub struct Attached {
     adapter: Adapter,
     user: u64,
     queue: mpsc::Receiver<FromAdapter>,
+    over: bool,
 }
 
 impl Attached {
@@ -266,9 +268,18 @@ impl Attached {
     /// The next thing that it says. Dropping the future loses nothing. After [`FromAdapter::Gone`] it never comes to an end.
     pub async fn next(&mut self) -> FromAdapter {
         match self.queue.recv().await {
-            Some(what) => what,
+            Some(what) => {
+                self.over |= matches!(what, FromAdapter::Gone(_));
+                what
+            }
             None => core::future::pending().await,
         }
+    }
+
+    /// Whether [`Self::next`] has told that the adapter is gone.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It is what an adapter should be, to compare with, and a server under test that is always at hand.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use crate::real::clock::Clock;
 
 /// The largest UDP payload, and more.
 const BUFFER: usize = 65_536;
+/// Instances that this process has started.
+static STARTS: AtomicU64 = AtomicU64::new(0);
 
 /// Instances by name.
 struct Instances {
@@ -173,7 +176,9 @@ impl Instances {
                 security,
                 ..
             } => {
-                let secured = security.as_ref().is_some_and(|security| !security.credentials().is_empty());
+                let secured = security
+                    .as_ref()
+                    .is_some_and(|security| !security.credentials().is_empty());
                 if self.all.contains_key(instance) {
                     return error(
                         id,
@@ -240,7 +245,10 @@ impl Instances {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(String, bool, SocketAddr, Bytes)> {
         for (name, instance) in &self.all {
-            let sockets = [Some((false, &instance.socket)), instance.secure.as_ref().map(|at| (true, at))];
+            let sockets = [
+                Some((false, &instance.socket)),
+                instance.secure.as_ref().map(|at| (true, at)),
+            ];
             for (secure, socket) in sockets.into_iter().flatten() {
                 loop {
                     let mut buffer = ReadBuf::new(&mut self.buffer);
@@ -280,7 +288,9 @@ async fn open(
     let mut config = UpdateServerConfig::new(address);
     config.secure = secure.as_ref().map(|(_, address)| *address);
     config.defects.clone_from(defects);
-    config.seed = u64::from(address.port()) << 32 | u64::from(std::process::id());
+    // a server that is started again at the same port must not use its message ids again (RFC 7252 section 4.4)
+    let start = STARTS.fetch_add(1, Ordering::Relaxed);
+    config.seed = u64::from(address.port()) << 48 ^ start << 32 ^ u64::from(std::process::id());
     if let Some(timings) = timings {
         if let Some(time) = timings.ack_timeout_ms {
             config.coap.ack_timeout = Duration::from_millis(time);

@@ -14,6 +14,9 @@ use super::secure::Secured;
 /// Length of a key that is drawn, that of the suites' AES-128.
 const KEY: usize = 16;
 
+/// Retransmissions of a flight, after which the handshake has failed: 31 s.
+const RETRANSMISSIONS: u32 = 4;
+
 type Devices = BTreeMap<String, DeviceSetup>;
 
 /// The endpoint name of a device.
@@ -89,6 +92,8 @@ pub(super) fn of_device(
     if let Some(suites) = &security.suites {
         config.suites = suites.iter().map(|suite| suite_of(*suite)).collect();
     }
+    // a device that was refused without a word says so before its CoAP layer gives up (MAX_TRANSMIT_SPAN, RFC 7252 section 4.8.2)
+    config.timings.retransmissions = RETRANSMISSIONS;
     if security.connection_id == Some(true) {
         config.connection_id = Some(Vec::new());
     }

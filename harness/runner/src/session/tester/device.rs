@@ -9,6 +9,7 @@ use fotaproof_lwm2m::device::{
     ActAnswer, Device, DeviceAct, DeviceConfig, DeviceInput, DeviceOutput, DeviceTruth, Flash, SocketId,
 };
 use fotaproof_trace::{DtlsEvent, SampleSource};
+use fotaproof_wire::coap::{MessageView, Type};
 
 use super::super::firmware::{Firmware, Sampled};
 use super::secure::{Inner, Secret, Secured};
@@ -39,6 +40,16 @@ pub(crate) struct TestDevice {
     seen: usize,
     /// DTLS with the server, if the device has it.
     pub(crate) secured: Option<Secured>,
+    /// What came while it was not registered.
+    heard: Heard,
+}
+
+/// What a device hears of a server with which it is not registered.
+#[derive(Debug, Default)]
+struct Heard {
+    messages: u32,
+    resets: u32,
+    strange: u32,
 }
 
 /// What a turn of a device brought.
@@ -103,7 +114,30 @@ impl TestDevice {
             touched: true,
             seen: 0,
             secured,
+            heard: Heard::default(),
         }
+    }
+
+    /// What came instead of a registration, in words.
+    pub(crate) fn unregistered(&self) -> String {
+        let Heard {
+            messages,
+            resets,
+            strange,
+        } = self.heard;
+        let refused = self.secured.as_ref().filter(|secured| secured.truth.handshakes == 0);
+        if let Some(reason) = refused.and_then(|secured| secured.truth.reason.as_ref()) {
+            return format!("not registered; the DTLS handshake failed: {reason}");
+        }
+        let why = match (self.truth.last_answer, messages, resets, strange) {
+            (Some(code), ..) => format!("; the last answer of the server is {code}"),
+            _ if self.secured.is_some() || messages > 0 => String::new(),
+            (None, 0, 0, 0) => "; nothing came from the server".to_owned(),
+            (None, 0, 0, _) => "; what came from the server is no CoAP".to_owned(),
+            (None, 0, _, 0) => "; the server resets what the device sends".to_owned(),
+            _ => String::new(),
+        };
+        format!("not registered{why}")
     }
 
     pub(crate) const fn host(&self) -> IpAddr {
@@ -145,6 +179,13 @@ impl TestDevice {
             .find(|(_, port)| **port == to.port())
             .map(|(id, _)| *id);
         let Some(socket) = socket else { return };
+        if !self.truth.registered && self.secured.is_none() {
+            match MessageView::parse(bytes) {
+                Ok(view) if view.kind() == Type::Rst => self.heard.resets += 1,
+                Ok(_) => self.heard.messages += 1,
+                Err(_) => self.heard.strange += 1,
+            }
+        }
         if let Some(secured) = self.secured.as_mut().filter(|secured| secured.server() == from) {
             self.touched = true;
             for bytes in secured.datagram(now, bytes) {
@@ -187,7 +228,9 @@ impl TestDevice {
     }
 
     pub(crate) fn poll_deadline(&self) -> Option<Duration> {
-        let Some(secured) = &self.secured else { return self.deadline };
+        let Some(secured) = &self.secured else {
+            return self.deadline;
+        };
         [self.deadline, secured.poll_deadline()].into_iter().flatten().min()
     }
 

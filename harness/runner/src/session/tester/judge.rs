@@ -259,7 +259,11 @@ impl Session {
         // the digest is taken only where it can be right
         match &truth.received {
             Some(received)
-                if received.length == image.bytes.len() as u64 && received.sha256 == sha256(&image.bytes) => {}
+                if received.length == image.bytes.len() as u64
+                    && run.map_or_else(
+                        || received.sha256 == sha256(&image.bytes),
+                        |run| received.sha256 == run.digest(),
+                    ) => {}
             Some(received) => missing.push(format!(
                 "the device received {} bytes with SHA-256 {}",
                 received.length, received.sha256
@@ -497,8 +501,12 @@ fn facts_differ(want: &DeviceFacts, device: &TestDevice) -> Option<(String, Stri
     if let Some(registered) = want.registered
         && registered != truth.registered
     {
-        let told = |yes: bool| if yes { "registered" } else { "not registered" };
-        return Some((told(registered).to_owned(), told(truth.registered).to_owned()));
+        let told = |yes: bool| match yes {
+            true => "registered".to_owned(),
+            false => device.unregistered(),
+        };
+        let wanted = if registered { "registered" } else { "not registered" };
+        return Some((wanted.to_owned(), told(truth.registered)));
     }
     if let Some(difference) = secure_differs(want, device) {
         return Some(difference);

@@ -287,3 +287,170 @@ impl Secured {
         self.waiting.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fotaproof_dtls::{Psk, Server, ServerConfig, ServerOutput};
+
+    const MESSAGE: &[u8] = &[0x40, 1, 0, 7];
+    const ANSWER: &[u8] = &[0x60, 69, 0, 7];
+    /// An Acknowledgement, which waits for nothing.
+    const OTHER: &[u8] = &[0x60, 0, 0, 8];
+
+    struct Rig {
+        device: Secured,
+        server: Server,
+        now: Duration,
+        boots: u32,
+        port: u16,
+        /// What the server was told, and from which port.
+        heard: Vec<(u16, Bytes)>,
+        told: Vec<DtlsEvent>,
+        opened: Vec<Inner>,
+    }
+
+    impl Rig {
+        fn new(key: &[u8], connection_id: bool) -> Self {
+            let mut config = ClientConfig::new(Psk::new("dev", key));
+            config.connection_id = connection_id.then(Vec::new);
+            config.timings.retransmissions = 1;
+            let mut of_server = ServerConfig::new([Psk::new("dev", b"0123456789abcdef".as_slice())]);
+            of_server.connection_id = Some(4);
+            Self {
+                device: Secured::new("main".to_owned(), "192.0.2.2:5684".parse().unwrap(), config, 7),
+                server: Server::new(of_server, 8),
+                now: Duration::from_secs(1),
+                boots: 1,
+                port: 50_000,
+                heard: Vec::new(),
+                told: Vec::new(),
+                opened: Vec::new(),
+            }
+        }
+
+        fn send(&mut self, message: &'static [u8]) {
+            self.device
+                .send(self.now, self.boots, self.port, Bytes::from_static(message));
+            self.settle();
+        }
+
+        /// Lets both sides talk until nobody has anything to say.
+        fn settle(&mut self) {
+            loop {
+                let mut busy = false;
+                while let Some(secret) = self.device.poll() {
+                    busy = true;
+                    match secret {
+                        Secret::Event(event) => self.told.push(event),
+                        Secret::Datagram(bytes, inner) => {
+                            self.opened.push(inner);
+                            let from = SocketAddr::from(([192, 0, 2, 10], self.device.port()));
+                            self.server.handle_datagram(self.now, from, &bytes);
+                        }
+                    }
+                }
+                while let Some(ServerOutput { peer, output }) = self.server.poll_output() {
+                    busy = true;
+                    match output {
+                        Output::Datagram(bytes) => {
+                            self.opened.push(self.device.open(false, &bytes));
+                            if peer.port() == self.port {
+                                for message in self.device.datagram(self.now, &bytes) {
+                                    assert_eq!(message, ANSWER);
+                                }
+                            }
+                        }
+                        Output::Data(bytes) => {
+                            self.heard.push((peer.port(), bytes));
+                            assert!(self.server.send(self.now, peer, ANSWER));
+                        }
+                        _ => {}
+                    }
+                }
+                if !busy {
+                    return;
+                }
+            }
+        }
+
+        fn heard_from(&self, port: u16) -> usize {
+            self.heard.iter().filter(|(from, _)| *from == port).count()
+        }
+    }
+
+    #[test]
+    fn a_message_waits_for_the_handshake_and_both_ways_can_be_read() {
+        let mut rig = Rig::new(b"0123456789abcdef", false);
+        rig.send(MESSAGE);
+        assert_eq!(rig.heard, [(50_000, Bytes::from_static(MESSAGE))]);
+        assert_eq!(rig.device.truth.handshakes, 1);
+        let messages: Vec<&Inner> = rig
+            .opened
+            .iter()
+            .filter(|inner| matches!(inner, Inner::Message(_)))
+            .collect();
+        assert_eq!(
+            messages,
+            [
+                &Inner::Message(Bytes::from_static(MESSAGE)),
+                &Inner::Message(Bytes::from_static(ANSWER))
+            ]
+        );
+        assert_eq!(rig.opened[0], Inner::Records("ClientHello".to_owned()));
+        assert!(matches!(rig.told[0], DtlsEvent::Secrets { .. }));
+        assert!(matches!(&rig.told[1], DtlsEvent::Established { identity, .. } if identity == "dev"));
+        // a second message needs no second handshake
+        rig.send(OTHER);
+        assert_eq!((rig.heard.len(), rig.device.truth.handshakes), (2, 1));
+    }
+
+    #[test]
+    fn a_reboot_forgets_the_association_and_a_new_port_does_without_a_connection_id() {
+        let mut rig = Rig::new(b"0123456789abcdef", false);
+        rig.send(MESSAGE);
+        rig.boots = 2;
+        rig.send(MESSAGE);
+        assert_eq!(rig.device.truth.handshakes, 2);
+        rig.port = 50_001;
+        rig.send(MESSAGE);
+        assert_eq!((rig.device.truth.handshakes, rig.heard_from(50_001)), (3, 1));
+    }
+
+    #[test]
+    fn with_a_connection_id_the_association_goes_on_at_another_port() {
+        let mut rig = Rig::new(b"0123456789abcdef", true);
+        rig.send(MESSAGE);
+        assert!(rig.device.truth.connection_id);
+        rig.port = 50_001;
+        rig.send(MESSAGE);
+        assert_eq!((rig.device.truth.handshakes, rig.heard_from(50_001)), (1, 1));
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_and_nothing_gets_through() {
+        let mut rig = Rig::new(b"another key here", false);
+        rig.send(MESSAGE);
+        assert_eq!((rig.device.truth.handshakes, rig.device.truth.refused), (0, 1));
+        assert_eq!(rig.heard, []);
+        assert!(matches!(rig.told.last(), Some(DtlsEvent::Failed { .. })));
+        // the next message tries again
+        rig.send(MESSAGE);
+        assert_eq!(rig.device.truth.refused, 2);
+    }
+
+    #[test]
+    fn an_association_without_answers_is_given_up_after_93_s() {
+        for (later, handshakes) in [(92, 1), (93, 2)] {
+            let mut rig = Rig::new(b"0123456789abcdef", false);
+            rig.send(OTHER);
+            // the server is gone; nobody hears this
+            rig.device
+                .send(rig.now, rig.boots, rig.port, Bytes::from_static(MESSAGE));
+            while rig.device.poll().is_some() {}
+            rig.now += Duration::from_secs(later);
+            rig.send(MESSAGE);
+            assert_eq!(rig.device.truth.handshakes, handshakes, "{later} s later");
+        }
+    }
+}

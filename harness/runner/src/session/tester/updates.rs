@@ -1,6 +1,7 @@
 //! Updates of devices: by the server's own engine, or by the harness over single operations.
 
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use fotaproof_adapter::{self as protocol, Operation, Progress, Reply};
 use fotaproof_cases::ast::{ControlStep, UpdateControl, UpdateMethod, UpdateSpec, Window};
@@ -12,7 +13,7 @@ use fotaproof_wire::path::LwPath;
 use fotaproof_wire::value::Value;
 
 use super::super::Session;
-use super::super::answer::{Answer, Back};
+use super::super::answer::{Answer, Back, sha256};
 use super::super::config::PackageImage;
 use super::super::goals::Act;
 use super::super::setup::{file_of, repositories};
@@ -28,6 +29,8 @@ pub(crate) struct UpdateRun {
     pub(crate) device: String,
     pub(crate) endpoint: String,
     pub(crate) image: PackageImage,
+    /// SHA-256 of it, once it was asked for.
+    digest: OnceLock<String>,
     pub(crate) file: String,
     /// The harness's own campaign, where the server has no engine.
     pub(crate) campaign: Option<Box<Campaign>>,
@@ -44,6 +47,11 @@ impl UpdateRun {
             return None;
         }
         self.campaign.as_ref().and_then(|campaign| campaign.poll_deadline())
+    }
+
+    /// SHA-256 of its package.
+    pub(crate) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| sha256(&self.image.bytes))
     }
 
     /// What was told last.
@@ -86,6 +94,7 @@ impl Session {
             device,
             endpoint: endpoint.clone(),
             image: image.clone(),
+            digest: OnceLock::new(),
             file: file.clone(),
             campaign: None,
             history: Vec::new(),

@@ -2,6 +2,7 @@
 //! reference device.
 
 mod device;
+mod hand;
 mod operations;
 mod protocol;
 mod server;
@@ -19,6 +20,8 @@ pub struct CheckOptions {
     pub launch: AdapterLaunch,
     /// How long an answer may take that waits for no device.
     pub within: Duration,
+    /// Of an adapter for devices: the endpoint of a device that it has and that nothing depends on.
+    pub device: String,
 }
 
 /// What became of one check.
@@ -128,14 +131,14 @@ pub async fn check(options: &CheckOptions) -> CheckReport {
     probe.tell("hello", HELLO, hello_seen(&hello));
     probe.tell(
         "capabilities",
-        "operations of the protocol, each once; of a server `start`, `stop` and `quit` are among them",
+        "operations of the protocol, each once; of a server `start`, `stop` and `quit` are among them, of a hand `quit` and what it is for",
         capabilities_seen(&hello),
     );
-    protocol::check(&mut probe, &adapter).await;
+    protocol::check(&mut probe, &adapter, &hello).await;
     if hello.role == "server" {
         server::check(&mut probe, &adapter).await;
-    } else {
-        operations::of_a_device(&mut probe, &adapter).await;
+    } else if hello.role == "client" {
+        hand::check(&mut probe, &adapter, &options.device).await;
     }
     let faults = adapter.faults();
     probe.conclude(
@@ -183,11 +186,21 @@ fn capabilities_seen(hello: &Hello) -> Result<String, String> {
             return Err(format!("`{word}`, which is no operation of version {PROTOCOL}"));
         }
     }
-    let lacks = NEEDED.iter().find(|need| !words.iter().any(|word| word == *need));
-    match lacks.filter(|_| hello.role == "server") {
-        Some(lacks) => Err(format!("no `{lacks}`")),
-        None => Ok(words.join(", ")),
+    let has = |need: &str| words.iter().any(|word| word == need);
+    if hello.role == "server"
+        && let Some(lacks) = NEEDED.iter().find(|need| !has(need))
+    {
+        return Err(format!("no `{lacks}`"));
     }
+    if hello.role == "client" {
+        if !has("quit") {
+            return Err("no `quit`".to_owned());
+        }
+        if !has("device") && !has("image-digest") {
+            return Err("neither `device` nor `image-digest`".to_owned());
+        }
+    }
+    Ok(words.join(", "))
 }
 
 async fn quit(probe: &mut Probe, adapter: &Adapter, within: Duration) {

@@ -47,36 +47,6 @@ pub(super) async fn of_a_server(probe: &mut Probe, adapter: &Adapter, watch: &mu
     run.unclaimed().await;
 }
 
-/// The operations of an adapter for devices that leave the device as it is.
-pub(super) async fn of_a_device(probe: &mut Probe, adapter: &Adapter) {
-    const DIGEST: &str = "`image-digest` gives a SHA-256 in hexadecimal, or an empty text where there is no image";
-    if !adapter.can("image-digest") {
-        return probe.skip("image-digest", DIGEST, "`image-digest` is not claimed");
-    }
-    let answer = probe
-        .ask(
-            adapter,
-            Operation::ImageDigest {
-                instance: FIRST.to_owned(),
-            },
-        )
-        .await;
-    let seen = match answer {
-        Ok(Answer { sha256: Some(text), .. }) => {
-            let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if hex || text.is_empty() {
-                Ok(format!("{text:?}"))
-            } else {
-                Err(format!("{text:?}"))
-            }
-        }
-        Ok(_) => Err("a reply without `sha256`".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    probe.tell("image-digest", DIGEST, seen);
-    probe.look(adapter);
-}
-
 fn instance() -> String {
     FIRST.to_owned()
 }

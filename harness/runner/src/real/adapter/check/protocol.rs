@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use fotaproof_adapter::{ErrorKind, Operation, Reply};
+use fotaproof_adapter::{ErrorKind, Hello, Operation, Reply};
 
 use super::super::{Adapter, AdapterError, kind_word};
 use super::{Probe, refused};
@@ -12,7 +12,13 @@ const OPTIONAL: Duration = Duration::from_secs(2);
 /// An instance that is never started.
 pub(super) const NOBODY: &str = "check-none";
 
-pub(super) async fn check(probe: &mut Probe, adapter: &Adapter) {
+pub(super) async fn check(probe: &mut Probe, adapter: &Adapter, hello: &Hello) {
+    // an operation that every adapter of the role has, or this one says to have
+    let own = match hello.role.as_str() {
+        "client" if adapter.can("device") => "device",
+        "client" => "image-digest",
+        _ => "start",
+    };
     let unknown = probe.ask(adapter, Operation::NoSuchOperation {}).await;
     probe.tell(
         "unknown-operation",
@@ -21,7 +27,7 @@ pub(super) async fn check(probe: &mut Probe, adapter: &Adapter) {
     );
     probe.look(adapter);
 
-    let reply = raw(probe, adapter, r#"{"id":{id},"op":"start"}"#).await;
+    let reply = raw(probe, adapter, &format!(r#"{{"id":{{id}},"op":"{own}"}}"#)).await;
     probe.tell(
         "bad-request",
         "a request without the fields that it needs is refused with `bad-request`",
@@ -29,18 +35,20 @@ pub(super) async fn check(probe: &mut Probe, adapter: &Adapter) {
     );
     probe.look(adapter);
 
-    let reply = raw(
-        probe,
-        adapter,
-        r#"{"id":{id},"op":"stop","instance":"check-none","a-field-of-version":{"1":9}}"#,
-    )
-    .await;
-    probe.tell(
-        "unknown-instance",
-        "`stop` of an instance that is not there is refused with `unknown`; a field that it does not know changes nothing",
-        answered(reply, &[ErrorKind::Unknown]),
-    );
-    probe.look(adapter);
+    if hello.role != "client" {
+        let reply = raw(
+            probe,
+            adapter,
+            r#"{"id":{id},"op":"stop","instance":"check-none","a-field-of-version":{"1":9}}"#,
+        )
+        .await;
+        probe.tell(
+            "unknown-instance",
+            "`stop` of an instance that is not there is refused with `unknown`; a field that it does not know changes nothing",
+            answered(reply, &[ErrorKind::Unknown]),
+        );
+        probe.look(adapter);
+    }
 
     for (name, line) in [
         ("no-json", "this is no request"),
@@ -69,7 +77,7 @@ pub(super) async fn check(probe: &mut Probe, adapter: &Adapter) {
     }
 }
 
-async fn raw(probe: &mut Probe, adapter: &Adapter, line: &str) -> Result<Reply, AdapterError> {
+pub(super) async fn raw(probe: &mut Probe, adapter: &Adapter, line: &str) -> Result<Reply, AdapterError> {
     if probe.gone {
         return Err(AdapterError::Broken(String::new()));
     }
@@ -78,7 +86,7 @@ async fn raw(probe: &mut Probe, adapter: &Adapter, line: &str) -> Result<Reply, 
     reply
 }
 
-fn answered(reply: Result<Reply, AdapterError>, kinds: &[ErrorKind]) -> Result<String, String> {
+pub(super) fn answered(reply: Result<Reply, AdapterError>, kinds: &[ErrorKind]) -> Result<String, String> {
     let error = match reply {
         Ok(Reply { error: Some(error), .. }) => error,
         Ok(_) => return Err("reply `ok`".to_owned()),
