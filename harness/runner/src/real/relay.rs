@@ -487,6 +487,7 @@ impl<'a> Relay<'a> {
     }
 
     #[cfg(not(feature = "tun"))]
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "with the feature it asks the program")]
     const fn program_ended(&mut self) -> bool {
         false
     }

@@ -34,6 +34,10 @@ pub(super) struct Timer {
 
 impl Timer {
     /// To be made inside a runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; `Fine` owns its descriptor as long as it is registered, which is all that is asked"
+    )]
     pub(super) fn new() -> Self {
         let made = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,

@@ -37,6 +37,8 @@ pub(super) enum Asked {
         task: Task,
         observes: Option<(String, String)>,
     },
+    /// The server is to host the package of an update.
+    Hosted { update: usize, until: Duration },
     /// Nobody waits for it.
     Nobody,
 }
@@ -44,7 +46,7 @@ pub(super) enum Asked {
 impl Asked {
     pub(super) const fn until(&self) -> Option<Duration> {
         match self {
-            Self::Step { until, .. } | Self::Stop { until } | Self::Again { until } => Some(*until),
+            Self::Step { until, .. } | Self::Stop { until } | Self::Again { until } | Self::Hosted { until, .. } => Some(*until),
             _ => None,
         }
     }
@@ -197,6 +199,7 @@ impl Session {
                 self.observation(observes, &reply);
                 self.update_task_done(update, id, &task, &reply);
             }
+            Asked::Hosted { update, .. } => self.package_hosted(update, &reply),
             Asked::Nobody => {}
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct UpdateRun {
     pub(crate) file: String,
     /// The harness's own campaign, where the server has no engine.
     pub(crate) campaign: Option<Box<Campaign>>,
+    /// The harness's own campaign before the server has said where it hosts the package.
+    pending: Option<Box<CampaignSpec>>,
     /// What was told of it, in order.
     pub(crate) history: Vec<(Duration, Progress)>,
     pub(crate) began: Duration,
@@ -97,6 +99,7 @@ impl Session {
             digest: OnceLock::new(),
             file: file.clone(),
             campaign: None,
+            pending: None,
             history: Vec::new(),
             began: self.now,
             over: false,
@@ -127,26 +130,71 @@ impl Session {
         }
         let now = self.now;
         let windows = |all: &[Window]| all.iter().map(|w| (now + w.from.0, now + w.to.0)).collect();
-        let mut campaign = Campaign::new(
-            now,
-            CampaignSpec {
-                package: image.bytes.clone(),
-                version: image.version,
-                uris,
-                method,
-                execute_windows: windows(&spec.windows),
-                keep_clear: windows(&spec.keep_clear),
-                least_signal: spec.least_signal,
-                seed: self.config.seed ^ 0x6361_6d70,
-                ..CampaignSpec::default()
-            },
-        );
-        if let Some(registration) = self.tester.registrations.get(&endpoint) {
+        let campaign = CampaignSpec {
+            package: image.bytes.clone(),
+            version: image.version,
+            uris,
+            method,
+            execute_windows: windows(&spec.windows),
+            keep_clear: windows(&spec.keep_clear),
+            least_signal: spec.least_signal,
+            seed: self.config.seed ^ 0x6361_6d70,
+            ..CampaignSpec::default()
+        };
+        let update = self.tester.updates.len();
+        if spec.hosted == Some(true) {
+            if !self.can(&["serve-file"]) {
+                return Ok(self.cannot("`serve-file` is not among its capabilities"));
+            }
+            let operation = Operation::ServeFile {
+                instance: self.instance(),
+                file,
+                path: format!("/fw/{package}.bin"),
+            };
+            run.pending = Some(Box::new(campaign));
+            self.tester.updates.push(run);
+            let until = now + self.config.tester.patience;
+            self.ask(operation, Asked::Hosted { update, until });
+            return Ok(Act::Nothing);
+        }
+        self.tester.updates.push(run);
+        self.begin_campaign(update, campaign);
+        Ok(Act::Nothing)
+    }
+
+    fn begin_campaign(&mut self, update: usize, spec: CampaignSpec) {
+        let now = self.now;
+        let run = &mut self.tester.updates[update];
+        let mut campaign = Campaign::new(now, spec);
+        if let Some(registration) = self.tester.registrations.get(&run.endpoint) {
             campaign.handle(now, happening_of_registration(registration));
         }
         run.campaign = Some(Box::new(campaign));
-        self.tester.updates.push(run);
-        Ok(Act::Nothing)
+    }
+
+    /// The server said where it hosts the package of an update: the harness's own campaign can begin.
+    pub(super) fn package_hosted(&mut self, update: usize, reply: &Reply) {
+        let Some(mut spec) = self
+            .tester
+            .updates
+            .get_mut(update)
+            .and_then(|run| run.pending.take())
+        else {
+            return;
+        };
+        let uri = reply.ok.as_ref().and_then(|answer| answer.uri.clone());
+        match uri.as_deref().and_then(|uri| uri.split_once("://")) {
+            Some((scheme, _)) => {
+                let scheme = scheme.to_owned();
+                spec.uris.extend(uri.map(|uri| (scheme, uri)));
+                self.begin_campaign(update, *spec);
+            }
+            None => {
+                let why = reply.error.as_ref().map_or("no URI in the reply", |error| &error.message);
+                let title = format!("the adapter cannot host the package: {why}");
+                self.adapter_broke(&title, why);
+            }
+        }
     }
 
     /// Where the package is for a pull.
@@ -228,6 +276,9 @@ impl Session {
         let now = self.now;
         let instance = self.instance();
         let run = self.controlled(control)?;
+        if run.pending.is_some() {
+            return Err(format!("the server has not said yet where it hosts the package of {}", run.name));
+        }
         if let Some(campaign) = &mut run.campaign {
             match control.action {
                 UpdateControl::Pause => campaign.pause(now),
