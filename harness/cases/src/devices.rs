@@ -1,9 +1,8 @@
 //! Cases with a server under test: their steps in words, and what their types cannot say.
 
 use crate::ast::{
-    At, Behaviour, BehaviourAction, Case, CodeMatch, ControlStep, DeviceAction, DeviceSetup, DeviceStep, Expect, IutAction,
-    Method, Pos, Role,
-    ServerOp, Step, UpdateControl, UpdateSpec, is_block_size,
+    At, Behaviour, BehaviourAction, Case, CodeMatch, ControlStep, DeviceAction, DeviceSetup, DeviceStep, Expect,
+    IutAction, Method, Pos, Role, ServerOp, Step, UpdateControl, UpdateSpec, is_block_size,
 };
 use crate::problem::{Mistake, Place};
 use crate::steps::{list, span};
@@ -145,11 +144,11 @@ pub fn control_text(control: &ControlStep) -> String {
 #[must_use]
 pub fn cuts_server(case: &Case) -> bool {
     case.role.value == Role::Server
-        && case
-            .given
-            .iter()
-            .chain(&case.steps)
-            .any(|step| step.iut.as_ref().is_some_and(|action| action.value == IutAction::PowerCut))
+        && case.given.iter().chain(&case.steps).any(|step| {
+            step.iut
+                .as_ref()
+                .is_some_and(|action| action.value == IutAction::PowerCut)
+        })
 }
 
 /// The operations that a `server-op` names, in words; a correct one has exactly one.
@@ -529,7 +528,11 @@ pub(crate) fn step_mistakes(role: Role, step: &At<Step>) -> Vec<Mistake> {
     if let Some(device) = &step.device {
         device_mistakes(device, &mut all);
     }
-    if let Some(action) = step.iut.as_ref().filter(|action| role == Role::Server && action.value == IutAction::Fresh) {
+    if let Some(action) = step
+        .iut
+        .as_ref()
+        .filter(|action| role == Role::Server && action.value == IutAction::Fresh)
+    {
         all.push(mistake(
             "role",
             action.pos,

@@ -467,7 +467,9 @@ fn distances_text(expect: &MessageExpect) -> String {
         ));
     }
     if let Some(most) = &expect.outstanding {
-        text.push_str(&format!(", {most} of them to one receiver unacknowledged at the same time"));
+        text.push_str(&format!(
+            ", {most} of them to one receiver unacknowledged at the same time"
+        ));
     }
     text
 }

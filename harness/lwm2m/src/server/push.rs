@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use coap_lite::Packet;
-use fotaproof_coap::{ExchangeId, Request};
 use fotaproof_coap::blockwise::{Block1Send, SendConfig, SendFailure, SendStep, block_option};
+use fotaproof_coap::{ExchangeId, Request};
 use fotaproof_wire::coap::{BlockValue, Code, Szx, build, option};
 
 use super::event::{OpFailure, PushOutcome, ServerEvent};

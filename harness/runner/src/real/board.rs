@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 
+use super::Placeholders;
 use super::adapter::Hand;
+use super::client::Instance;
 use super::launch::{absolute, filled, resolve};
 use super::tool::{self, Tool};
-use super::Placeholders;
-use super::client::Instance;
 use crate::session::{IutCommand, IutReport};
 
 /// How long an action may take.

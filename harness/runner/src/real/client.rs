@@ -77,10 +77,12 @@ impl ClientProcess {
         let scaling = scaling(&instance.manifest, instance.speed).map_err(|error| error.to_string())?;
         let values = placeholders(&instance, server);
         match launch(&instance, &values, &scaling, new_mark()) {
-            Some(launch) => Ok(Self(Kind::Process(Box::new(ProcessIut::new(instance, launch, &scaling))))),
+            Some(launch) => Ok(Self(Kind::Process(Box::new(ProcessIut::new(
+                instance, launch, &scaling,
+            ))))),
             None if instance.manifest.board.is_some() => {
                 Ok(Self(Kind::Board(Board::new(&instance, &values, hand, true))))
-            },
+            }
             None => Err("the manifest has neither `command` nor `board`".to_owned()),
         }
     }

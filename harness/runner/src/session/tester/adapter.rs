@@ -46,7 +46,9 @@ pub(super) enum Asked {
 impl Asked {
     pub(super) const fn until(&self) -> Option<Duration> {
         match self {
-            Self::Step { until, .. } | Self::Stop { until } | Self::Again { until } | Self::Hosted { until, .. } => Some(*until),
+            Self::Step { until, .. } | Self::Stop { until } | Self::Again { until } | Self::Hosted { until, .. } => {
+                Some(*until)
+            }
             _ => None,
         }
     }

@@ -174,12 +174,7 @@ impl Session {
 
     /// The server said where it hosts the package of an update: the harness's own campaign can begin.
     pub(super) fn package_hosted(&mut self, update: usize, reply: &Reply) {
-        let Some(mut spec) = self
-            .tester
-            .updates
-            .get_mut(update)
-            .and_then(|run| run.pending.take())
-        else {
+        let Some(mut spec) = self.tester.updates.get_mut(update).and_then(|run| run.pending.take()) else {
             return;
         };
         let uri = reply.ok.as_ref().and_then(|answer| answer.uri.clone());
@@ -190,7 +185,10 @@ impl Session {
                 self.begin_campaign(update, *spec);
             }
             None => {
-                let why = reply.error.as_ref().map_or("no URI in the reply", |error| &error.message);
+                let why = reply
+                    .error
+                    .as_ref()
+                    .map_or("no URI in the reply", |error| &error.message);
                 let title = format!("the adapter cannot host the package: {why}");
                 self.adapter_broke(&title, why);
             }
@@ -277,7 +275,10 @@ impl Session {
         let instance = self.instance();
         let run = self.controlled(control)?;
         if run.pending.is_some() {
-            return Err(format!("the server has not said yet where it hosts the package of {}", run.name));
+            return Err(format!(
+                "the server has not said yet where it hosts the package of {}",
+                run.name
+            ));
         }
         if let Some(campaign) = &mut run.campaign {
             match control.action {
