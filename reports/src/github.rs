@@ -27,7 +27,7 @@ pub fn render(results: &RunResults, folder: &str) -> String {
     let level = if results.exit_code == 0 { "notice" } else { "error" };
     out += &format!(
         "::{level} title=fotaproof {}::{}\n",
-        property(&run_word(results).to_lowercase()),
+        property(&run_word(results.exit_code).to_lowercase()),
         data(&run_summary(results))
     );
     out
@@ -82,7 +82,7 @@ fn property(text: &str) -> String {
 pub fn summary(results: &RunResults) -> String {
     let mut out = format!(
         "### fotaproof: {}\n\n{}\n\n",
-        run_word(results).to_lowercase(),
+        run_word(results.exit_code).to_lowercase(),
         escape(&run_summary(results))
     );
     if let Some(reason) = &results.aborted {

@@ -33,7 +33,7 @@ dt { opacity: .7; } dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhe
 /// The page. Paths of evidence are relative to the folder of the run, where it stands.
 #[must_use]
 pub fn render(results: &RunResults) -> String {
-    let word = run_word(results);
+    let word = run_word(results.exit_code);
     let page = html! {
         (DOCTYPE)
         html lang="en" {

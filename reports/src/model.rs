@@ -140,6 +140,9 @@ pub struct CaseResult {
     pub wall_ms: f64,
     /// How long it took in the IUT's time, in milliseconds.
     pub iut_ms: f64,
+    /// The most that the harness itself was late, in milliseconds of the IUT's time; only against a real IUT, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<f64>,
     /// Expectations that were judged and held.
     pub held: u32,
     /// What did not hold.
@@ -228,19 +231,19 @@ pub struct Evidence {
 /// Counts by verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
-    /// Cases that passed.
+    /// Cases, or cells of a matrix, that passed.
     pub passed: u32,
-    /// Cases that failed, without those expected to.
+    /// Those that failed, without those expected to.
     pub failed: u32,
-    /// Cases that failed as expected.
+    /// Those that failed as expected.
     pub expected_failures: u32,
-    /// Cases that could not be judged.
+    /// Those that could not be judged.
     pub inconclusive: u32,
-    /// Cases in which the harness or its environment failed.
+    /// Those in which the harness, an adapter or the environment failed.
     pub errors: u32,
-    /// Cases that the claims do not cover.
+    /// Those that the claims do not cover.
     pub not_applicable: u32,
-    /// Cases that were not run.
+    /// Those that were not run.
     pub not_run: u32,
 }
 
@@ -257,8 +260,13 @@ impl Totals {
 
     /// Counts one more case.
     pub fn add(&mut self, case: &CaseResult) {
-        let count = match case.verdict {
-            _ if case.expected_failure.is_some() => &mut self.expected_failures,
+        self.count(case.verdict, case.expected_failure.is_some());
+    }
+
+    /// Counts one more verdict.
+    pub const fn count(&mut self, verdict: Verdict, expected: bool) {
+        let count = match verdict {
+            _ if expected => &mut self.expected_failures,
             Verdict::Pass => &mut self.passed,
             Verdict::Fail => &mut self.failed,
             Verdict::Inconclusive => &mut self.inconclusive,
@@ -267,6 +275,20 @@ impl Totals {
             Verdict::NotRun => &mut self.not_run,
         };
         *count += 1;
+    }
+
+    /// The exit code that they ask for, with stale expectations and with a run that ended early.
+    #[must_use]
+    pub const fn exit_code(&self, is_stale: bool, is_aborted: bool) -> i32 {
+        if self.failed > 0 || is_stale {
+            exit_code::FAILED
+        } else if self.inconclusive + self.errors > 0 || is_aborted {
+            exit_code::INCONCLUSIVE
+        } else if self.passed + self.expected_failures == 0 {
+            exit_code::NOTHING_SELECTED
+        } else {
+            exit_code::PASSED
+        }
     }
 
     /// Cases that were run.
@@ -298,15 +320,6 @@ impl RunResults {
     /// The exit code that the results ask for.
     #[must_use]
     pub fn verdict_code(&self) -> i32 {
-        let totals = Totals::of(&self.cases);
-        if totals.failed > 0 || !self.stale_expectations.is_empty() {
-            exit_code::FAILED
-        } else if totals.inconclusive + totals.errors > 0 || self.aborted.is_some() {
-            exit_code::INCONCLUSIVE
-        } else if totals.passed + totals.expected_failures == 0 {
-            exit_code::NOTHING_SELECTED
-        } else {
-            exit_code::PASSED
-        }
+        Totals::of(&self.cases).exit_code(!self.stale_expectations.is_empty(), self.aborted.is_some())
     }
 }

@@ -379,7 +379,11 @@ fn last_line(page: &mut Page, results: &RunResults, options: &Options) {
         exit_code::FAILED => RED.bold(),
         _ => YELLOW.bold(),
     };
-    let mut line = format!("{}: {}", page.paint(style, run_word(results)), run_summary(results));
+    let mut line = format!(
+        "{}: {}",
+        page.paint(style, run_word(results.exit_code)),
+        run_summary(results)
+    );
     if !options.folder.is_empty() {
         line += &format!("; evidence in {}", one_line(&options.folder));
     }

@@ -48,8 +48,8 @@ pub(crate) fn counts(totals: &Totals) -> String {
 }
 
 /// How the run ended, in one word.
-pub(crate) fn run_word(results: &RunResults) -> &'static str {
-    match results.exit_code {
+pub(crate) const fn run_word(code: i32) -> &'static str {
+    match code {
         exit_code::PASSED => "PASSED",
         exit_code::FAILED => "FAILED",
         exit_code::NOTHING_SELECTED => "NOTHING RUN",

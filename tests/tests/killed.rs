@@ -69,7 +69,10 @@ fn killed(signals: &[Signal], command: &[&str], manifest: impl Fn(&str) -> Optio
         None => arguments.extend(["sh".to_owned(), greeting, pids_text.to_owned()]),
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let temporary = folder.path().join("tmp");
+    fs::create_dir(&temporary).expect("made");
     let mut harness = program::fotaproof(folder.path(), &arguments)
+        .env("TMPDIR", &temporary)
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -93,6 +96,9 @@ fn killed(signals: &[Signal], command: &[&str], manifest: impl Fn(&str) -> Optio
     until("the end of all that was started", || {
         pids.iter().all(|pid| !lives(*pid)).then_some(())
     });
+    until("the removal of its temporary folders", || {
+        fs::read_dir(&temporary).ok()?.next().is_none().then_some(())
+    });
 }
 
 const KILL: &[Signal] = &[Signal::SIGKILL];
@@ -100,6 +106,19 @@ const KILL: &[Signal] = &[Signal::SIGKILL];
 #[test]
 fn of_a_client() {
     killed(KILL, &["run", "--out", "out", "sanity.alive", "--iut"], |command| {
+        Some(format!(
+            "name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"
+        ))
+    });
+}
+
+/// Without evidence the device's folder is a temporary one.
+#[test]
+fn of_a_client_that_leaves_no_evidence() {
+    killed(KILL, &["run", "--no-evidence", "sanity.alive", "--iut"], |command| {
+        // it makes sure that there is something to be removed
+        let command = command.replace("[sh, ", "[sh, -c, 'echo x > \"$3/flash\"; exec sh \"$1\" \"$2\"', sh, ");
+        let command = command.replace(']', ", \"{state}\"]");
         Some(format!(
             "name: deaf\ncommand: {command}\npackages: {{valid: {{builtin: true}}}}\n"
         ))

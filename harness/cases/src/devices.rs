@@ -270,6 +270,7 @@ fn expect_keys(expect: &Expect) -> Vec<(&'static str, Role, Pos)> {
         ("status", Server, expect.status.as_ref().map(|v| v.pos)),
         ("not-status", Server, expect.not_status.as_ref().map(|v| v.pos)),
         ("progress", Server, expect.progress.as_ref().map(|v| v.pos)),
+        ("tells", Server, expect.tells.as_ref().map(|v| v.pos)),
         ("executes", Server, expect.executes.as_ref().map(|v| v.pos)),
         ("facts", Server, expect.facts.as_ref().map(|v| v.pos)),
     ]
@@ -291,7 +292,7 @@ fn instead(key: &str) -> &'static str {
         "poll" | "alive" => "the truth of a device is known without asking",
         "registration" => "ask for `facts: {registered: true}`, or for messages with `path: /rd`",
         "notification" => "ask for messages with `from: device` and `observe: true`",
-        "device" | "ends-well" | "executes" | "facts" | "status" | "not-status" | "progress" | "update"
+        "device" | "ends-well" | "executes" | "facts" | "status" | "not-status" | "progress" | "tells" | "update"
         | "update-control" | "server-op" | "devices" | "timings" => "it goes with `role: server`",
         _ => "it belongs to the other role",
     }

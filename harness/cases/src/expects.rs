@@ -573,6 +573,9 @@ fn server_lines(expect: &Expect, lines: &mut Vec<String>) {
         parts.extend(progress.percent.as_ref().map(|percent| format!("{percent} percent")));
         lines.push(format!("the server tells {}", parts.join(", ")));
     }
+    if let Some(tells) = &expect.tells {
+        lines.push(tells.words().join(", "));
+    }
     if let Some(count) = &expect.executes {
         lines.push(format!("Executes obeyed: {}", count.value));
     }

@@ -8,7 +8,14 @@ use crate::steps::{messages_of, walk_expects};
 use crate::words::suggest;
 
 /// Figures that are measured.
-pub(crate) const FIGURES: &[&str] = &["time", "bytes", "packets", "fragments", "transmissions"];
+pub(crate) const FIGURES: &[&str] = &[
+    "time",
+    "bytes",
+    "packets",
+    "fragments",
+    "transmissions",
+    "largest-packet",
+];
 
 fn say(code: &'static str, pos: Pos, message: impl Into<String>, help: &str) -> Mistake {
     let mut mistake = Mistake::new(code, Place::from(pos), message);

@@ -9,10 +9,12 @@ use std::time::{Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 use fotaproof_cases::Library;
-use fotaproof_reports::matrix::{FORMAT, MatrixResults, MatrixTotals, Way, html, json, markdown, terminal};
+use fotaproof_net::{DirectionSpec, Loss};
+use fotaproof_reports::matrix::{Cell, FORMAT, MatrixResults, Way, html, json, markdown, terminal, totals};
 use fotaproof_reports::model::exit_code;
 use fotaproof_reports::terminal::Options as Layout;
 use fotaproof_runner::matrix::{EMBEDDED, Finished, Options, Party, Plan, Progress, Role, run};
+use fotaproof_runner::prepare::RunNetwork;
 use fotaproof_runner::run::new_folder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -95,6 +97,11 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     if args.speed < 1.0 || !args.speed.is_finite() {
         return Err(Failure::Usage("--speed takes a number of at least 1".to_owned()));
     }
+    for (option, number) in [("--jobs", Some(args.jobs as u64)), ("--timeout", args.timeout)] {
+        if number == Some(0) {
+            return Err(Failure::Usage(format!("{option} takes a number of at least 1")));
+        }
+    }
     let plan = plan(args)?;
     for (role, parties) in [(Role::Client, &plan.clients), (Role::Server, &plan.servers)] {
         for party in parties {
@@ -106,7 +113,7 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     let folder = new_folder(&args.out, &run_name(started)).map_err(|error| Failure::Environment(error.to_string()))?;
     let cells = plan.clients.len() * plan.servers.len() * plan.networks.len() * plan.ways.len();
     let options = Options {
-        jobs: args.jobs.max(1),
+        jobs: args.jobs,
         folder: folder.clone(),
         speed: args.speed,
         today: humantime::format_rfc3339_seconds(started).to_string()[..10].to_owned(),
@@ -114,7 +121,18 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     };
     let shown = Shown::new(cells, args.format == MatrixFormat::Human);
     let begun = Instant::now();
-    let finished = run(&plan, &options, &flag, &|event| shown.on(&event));
+    let so_far = SoFar::new(results(
+        args,
+        &plan,
+        Finished::default(),
+        &folder,
+        started,
+        Duration::ZERO,
+    ));
+    let finished = run(&plan, &options, &flag, &|event| {
+        shown.on(&event);
+        so_far.on(&event, &folder, begun.elapsed());
+    });
     shown.bar.finish_and_clear();
     let mut results = results(args, &plan, finished, &folder, started, begun.elapsed());
     if flag.load(Ordering::Relaxed) {
@@ -145,7 +163,7 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
 
 fn plan(args: &MatrixArgs) -> Result<Plan, Failure> {
     let library = Library::embedded();
-    let networks = distinct(&args.networks)
+    let networks = words(&args.networks)
         .into_iter()
         .map(|name| inputs::network(Some(name), &library))
         .collect::<Result<Vec<_>, _>>()?;
@@ -161,8 +179,17 @@ fn plan(args: &MatrixArgs) -> Result<Plan, Failure> {
         seed: args.seed,
         size: size(&args.size)?,
     };
-    if plan.clients.is_empty() || plan.servers.is_empty() || plan.networks.is_empty() || plan.ways.is_empty() {
-        return Err(Failure::NothingSelected("there is no cell to run".to_owned()));
+    for (option, is_empty) in [
+        ("--clients", plan.clients.is_empty()),
+        ("--servers", plan.servers.is_empty()),
+        ("--networks", plan.networks.is_empty()),
+        ("--ways", plan.ways.is_empty()),
+    ] {
+        if is_empty {
+            return Err(Failure::NothingSelected(format!(
+                "there is no cell to run: {option} names nothing"
+            )));
+        }
     }
     Ok(plan.with_unique_names())
 }
@@ -182,17 +209,26 @@ fn parties(words: &[String], role: Role) -> Result<Vec<Party>, Failure> {
     let one = |word: &str| match (word, role) {
         (EMBEDDED, Role::Client) => Ok(Party::embedded_client()),
         (EMBEDDED, Role::Server) => Ok(Party::embedded_server()),
+        (word, role) if !Path::new(word).exists() && !word.contains(['.', '/']) => Err(Failure::Usage(format!(
+            "there is no {} `{word}`: name the file of a manifest, or `{EMBEDDED}`",
+            role.word()
+        ))),
         (file, role) => {
             let iut = inputs::iut(Some(Path::new(file)), &[])?;
             Party::of_iut(iut, role).map_err(|error| Failure::Usage(error.to_string()))
         }
     };
-    let words: Vec<&str> = words
+    self::words(words).into_iter().map(one).collect()
+}
+
+/// The words of a list, each once, without those of nothing.
+fn words(list: &[String]) -> Vec<&str> {
+    let words: Vec<&str> = list
         .iter()
         .map(|word| word.trim())
         .filter(|word| !word.is_empty())
         .collect();
-    distinct(&words).into_iter().map(|word| one(word)).collect()
+    distinct(&words).into_iter().copied().collect()
 }
 
 /// A number of bytes, with `k` or `KiB` and `M` or `MiB` for the powers of 1024.
@@ -225,7 +261,7 @@ fn results(
 ) -> MatrixResults {
     let mut cells = finished.cells;
     for cell in &mut cells {
-        cell.repeat = repeat(args, plan, &cell.client, &cell.server, &cell.network, cell.way);
+        cell.repeat = repeat(args, plan, cell);
     }
     let mut results = MatrixResults {
         format: FORMAT,
@@ -241,8 +277,9 @@ fn results(
         clients: finished.clients,
         servers: finished.servers,
         networks: plan.networks.iter().map(|network| network.name.clone()).collect(),
+        network_notes: plan.networks.iter().map(like).collect(),
         ways: plan.ways.clone(),
-        totals: MatrixTotals::of(&cells),
+        totals: totals(&cells),
         cells,
         stale_expectations: finished.stale,
         notes: finished.notes,
@@ -257,8 +294,56 @@ fn results(
     results
 }
 
+/// What a network is like, in one line: what a profile stands for, and the figures that matter most to an update.
+fn like(network: &RunNetwork) -> String {
+    let spec = &network.spec;
+    let (down, up) = (&spec.toward_iut, &spec.toward_server);
+    let both = |down: String, up: String| match down == up {
+        true => format!("{down} each way"),
+        false => format!("{down} to the client, {up} to the server"),
+    };
+    let delay = |one: &DirectionSpec| {
+        let jitter = match one.jitter.is_zero() {
+            true => String::new(),
+            false => format!(" ± {} ms", one.jitter.as_secs_f64() * 1e3),
+        };
+        format!("{} ms{jitter}", one.delay.as_secs_f64() * 1e3)
+    };
+    let rate = |one: &DirectionSpec| match one.rate_bps {
+        None => "no limit of rate".to_owned(),
+        Some(bits) if bits >= 1_000_000 => format!("{} Mbit/s", bits as f64 / 1e6),
+        Some(bits) => format!("{} kbit/s", bits as f64 / 1e3),
+    };
+    let loss = |one: &DirectionSpec| match &one.loss {
+        Loss::None => "nothing lost".to_owned(),
+        Loss::Bernoulli(share) => format!("{} % lost", share * 100.0),
+        _ => "lost in bursts".to_owned(),
+    };
+    let mut parts = vec![
+        match spec.pdu_limit {
+            Some(limit) => format!("messages of {limit} bytes at the most"),
+            None => format!("MTU {}", spec.mtu),
+        },
+        both(delay(down), delay(up)),
+        both(rate(down), rate(up)),
+        match (&down.loss, &up.loss) {
+            (Loss::None, Loss::None) => "nothing lost".to_owned(),
+            _ => both(loss(down), loss(up)),
+        },
+    ];
+    if !spec.rules.is_empty() {
+        parts.push("rules of its own".to_owned());
+    }
+    let figures = parts.join("; ");
+    // a file of the same name is not the profile
+    match fotaproof_net::profile(&network.name).filter(|profile| profile.spec == *spec) {
+        Some(profile) => format!("{}; {figures}", profile.summary),
+        None => figures,
+    }
+}
+
 /// The command that runs one cell alone.
-fn repeat(args: &MatrixArgs, plan: &Plan, client: &str, server: &str, network: &str, way: Way) -> String {
+fn repeat(args: &MatrixArgs, plan: &Plan, cell: &Cell) -> String {
     let word = |parties: &[Party], name: &str| {
         let party = parties.iter().find(|party| party.name == name);
         let file = party.and_then(|party| party.manifest_file.clone());
@@ -266,10 +351,10 @@ fn repeat(args: &MatrixArgs, plan: &Plan, client: &str, server: &str, network: &
     };
     let mut text = format!(
         "fotaproof matrix --clients {} --servers {} --networks {} --ways {} --size {} --seed {}",
-        word(&plan.clients, client),
-        word(&plan.servers, server),
-        quoted(network),
-        way.word(),
+        word(&plan.clients, &cell.client),
+        word(&plan.servers, &cell.server),
+        quoted(&cell.network),
+        cell.way.word(),
         plan.size,
         plan.seed
     );
@@ -287,6 +372,31 @@ fn write_files(folder: &Path, results: &MatrixResults) -> Result<(), Failure> {
     json::write_file(&folder.join(json::FILE), results).map_err(told)?;
     markdown::write_file(&folder.join(markdown::FILE), results).map_err(told)?;
     html::write_file(&folder.join(html::FILE), results).map_err(told)
+}
+
+/// What is on the disk while the run goes on, so that a run that is killed leaves what it had.
+struct SoFar(Mutex<MatrixResults>);
+
+impl SoFar {
+    fn new(mut results: MatrixResults) -> Self {
+        results.aborted = Some("this was written while the run went on; the cells that had ended are here".to_owned());
+        results.exit_code = exit_code::INCONCLUSIVE;
+        Self(Mutex::new(results))
+    }
+
+    fn on(&self, event: &Progress<'_>, folder: &Path, took: Duration) {
+        let (Progress::Ended { cell }, Ok(mut results)) = (event, self.0.lock()) else {
+            return;
+        };
+        results.cells.push((*cell).clone());
+        results.totals = totals(&results.cells);
+        results.seconds = took.as_secs_f64();
+        // of many cells that take no time the last alone matters
+        if cell.wall_ms >= 1000.0 {
+            // a disk that is full is told at the end
+            let _ = json::write_file(&folder.join(json::FILE), &results);
+        }
+    }
 }
 
 /// Progress for a person.
@@ -354,6 +464,31 @@ mod tests {
         for text in ["", "k", "0", "-1", "1.5k", "20kb", "2000M", "99999999999999999999"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_network_is_described_by_its_purpose_and_its_figures() {
+        let of_profile = |name: &str| {
+            like(&RunNetwork {
+                name: name.to_owned(),
+                spec: fotaproof_net::profile(name).unwrap().spec,
+            })
+        };
+        assert_eq!(
+            of_profile("ethernet"),
+            "a lab bench: 100 Mbit/s, a millisecond or less; MTU 1500; 0.5 ms each way; 100 Mbit/s each way; nothing lost"
+        );
+        for profile in fotaproof_net::profiles() {
+            assert!(of_profile(profile.name).starts_with(profile.summary));
+        }
+        let own = RunNetwork {
+            name: "ethernet".to_owned(),
+            spec: fotaproof_net::LinkSpec::default(),
+        };
+        assert!(
+            like(&own).starts_with("MTU 1280; 20 ms each way"),
+            "a file of that name"
+        );
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Quirks {
 
     /// A CON response gets no ACK (against RFC 7252, section 5.2.2).
     pub separate_not_acked: bool,
+    /// A copy of a response or of a notification that came before is dropped without an ACK (against RFC 7252, section 4.5).
+    pub copied_response_ignored: bool,
     /// A separate response that comes before the empty ACK is dropped (against RFC 7252, section 5.2.2).
     pub needs_empty_ack: bool,
     /// An ACK that comes after a retransmission is rejected with RST.

@@ -104,6 +104,11 @@ server_defects! {
     PauseHoldsAll = "srv-pause-holds-all": "A pause of one update holds those of all devices.",
     SendRefused = "srv-send-refused": "A Send is answered 4.05.",
     RepoEtagChanges = "srv-repo-etag-changes": "From block 8 on the repository gives another ETag for the same file.",
+    UnknownDeliveryWaits = "srv-unknown-delivery-waits": "A Delivery Method that nobody knows makes an update wait for ever.",
+    SeparateCopyIgnored = "srv-separate-copy-ignored": "The copy of a separate response gets no ACK.",
+    RepoEtagStays = "srv-repo-etag-stays": "A new file under the path of an old one keeps its ETag.",
+    UriTooLong = "srv-uri-too-long": "A Package URI of more than 255 octets is written.",
+    NotificationTwice = "srv-notification-twice": "The copy of a confirmable notification is told as another one.",
     NstartIgnored = "srv-nstart-ignored": "During a push State is read while a block waits for its acknowledgement.",
 }
 
@@ -148,6 +153,7 @@ pub(crate) fn apply(defects: &ServerDefectSet, quirks: &mut Quirks) {
             }
             ServerDefect::ResendNewMid => quirks.retransmit_new_mid = true,
             ServerDefect::SeparateNotAcked => quirks.separate_not_acked = true,
+            ServerDefect::SeparateCopyIgnored => quirks.copied_response_ignored = true,
             ServerDefect::MidReused => quirks.mid_modulo = Some(512),
             _ => {}
         }

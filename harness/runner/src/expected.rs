@@ -69,7 +69,8 @@ impl Expectations {
         let base = id.split('[').next().unwrap_or(id);
         let mut stops: Option<ExpectedFailure> = None;
         for entry in &mut self.entries {
-            entry.asked |= outcome.verdict >= Verdict::Pass && entry.is_for(id, base);
+            // a case that could not be judged says nothing of what the IUT would have done
+            entry.asked |= matches!(outcome.verdict, Verdict::Pass | Verdict::Fail) && entry.is_for(id, base);
         }
         for finding in &outcome.findings {
             let entry = self
@@ -85,7 +86,7 @@ impl Expectations {
                 continue;
             }
             match entry {
-                Some(entry) if finding.blame == Blame::Iut => {
+                Some(entry) if is_of_iut(finding) => {
                     entry.met = true;
                     if matches!(finding.source, FindingSource::Check(_)) {
                         let note = format!("expected ({}): {}", entry.failure.clause.value, finding.title);
@@ -160,6 +161,11 @@ impl Expectations {
     }
 }
 
+/// What the IUT did, though perhaps only because the harness was late: where it is expected anyway, there is no doubt.
+const fn is_of_iut(finding: &Finding) -> bool {
+    matches!(finding.blame, Blame::Iut | Blame::Harness)
+}
+
 impl Entry {
     fn is_for(&self, id: &str, base: &str) -> bool {
         let case = &self.failure.case.value;
@@ -223,6 +229,7 @@ mod tests {
             notes: Vec::new(),
             measurements: Vec::new(),
             duration: Duration::ZERO,
+            late: None,
             held: 0,
             never_registered: false,
             fates: Vec::new(),

@@ -166,6 +166,21 @@ fn device(lwm2m: Version, object: Version) -> DeviceConfig {
     }
 }
 
+/// What a manifest claims of an embedded device, and what it is like without anybody's claim: its packages, its means to be stopped and
+/// started, and the versions that the manifest says nothing of.
+fn with_means(mut claims: Claims, device: &Claims) -> Claims {
+    for word in device.list() {
+        let is_mean = match word.split_once('=') {
+            Some((name, _)) => claims.highest(name).is_none(),
+            None => word.starts_with("pkg:") || ["restart", "kill", "stop", "hook:digest"].contains(&word.as_str()),
+        };
+        if is_mean {
+            let _ = claims.add(&word);
+        }
+    }
+    claims
+}
+
 impl Iut {
     /// The embedded device as it is by default: object 5 version 1.2, LwM2M 1.2, no defect.
     #[must_use]
@@ -319,7 +334,12 @@ impl Iut {
             if let Some(lifetime) = manifest.lifetime {
                 config.lifetime = lifetime;
             }
-            Self::of_device(&manifest.name, config)
+            let mut device = Self::of_device(&manifest.name, config);
+            // what the manifest does not claim is not asked
+            if !manifest.claims.is_empty() {
+                device.claims = with_means(claims, &device.claims);
+            }
+            device
         } else if manifest.command.is_some() || manifest.board.is_some() || manifest.adapter.is_some() {
             for kind in manifest.packages.keys() {
                 claims

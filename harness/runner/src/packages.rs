@@ -9,6 +9,7 @@ use fotaproof_cases::ast::{Case, Firmware, Role, Size};
 use fotaproof_cases::manifest::{Manifest, PackageSource};
 use fotaproof_lwm2m::package::{self, PackageKind};
 
+use crate::real::keeper::KeptFolder;
 use crate::session::PackageImage;
 
 /// Name of the package that a case's `firmware` makes.
@@ -164,10 +165,13 @@ fn supplied(
     let Some(words) = &source.command else {
         return Err(MakeError::NotSupplied(kind.to_owned()));
     };
-    let output = tempfile::NamedTempFile::new().map_err(|source| MakeError::File {
+    let temporary = |source| MakeError::File {
         path: "a temporary file".to_owned(),
         source,
-    })?;
+    };
+    // dropped after the file
+    let room = KeptFolder::new().map_err(temporary)?;
+    let output = tempfile::NamedTempFile::new_in(room.path()).map_err(temporary)?;
     let filled: Vec<String> = words
         .iter()
         .map(|word| {

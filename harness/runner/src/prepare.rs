@@ -202,7 +202,8 @@ pub fn session_config(case: &LoadedCase, iut: &Iut, options: &CaseOptions) -> Re
         Some((manifest, _)) => manifest
             .board
             .as_ref()
-            .is_none_or(|board| !board.value.actions.is_empty()),
+            // an adapter is a hand; what it cannot do, the manifest does not claim
+            .is_none_or(|board| !board.value.actions.is_empty() || manifest.adapter.is_some()),
         None => true,
     };
     let real = !iut.is_embedded();

@@ -341,6 +341,7 @@ pub(crate) fn judged(
         }),
         reason: judged.reason,
         iut_ms: outcome.duration.as_secs_f64() * 1e3,
+        late_ms: outcome.late.map(|late| late.by.as_secs_f64() * 1e3),
         held: outcome.held,
         findings: outcome
             .findings

@@ -16,6 +16,7 @@ use crate::expected::Expectations;
 use crate::iut::Iut;
 use crate::prepare::session_config;
 use crate::real::adapter::{AdapterHost, Hand, launch_of};
+use crate::real::keeper::KeptFolder;
 use crate::real::{self, Interrupt, RealCase, Scaling, ServerCase};
 use crate::run::{
     Progress, RunError, RunOptions, described, evidence_of, is_sanity, judged, open_evidence, unprepared,
@@ -45,7 +46,7 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
     let (manifest, folder) = schedule.iut.manifest.as_ref()?;
     let scratch = match &schedule.options.folder {
         Some(folder) => Scratch::Kept(folder.join("iut")),
-        None => match tempfile::tempdir() {
+        None => match KeptFolder::new() {
             Ok(folder) => Scratch::Temporary(folder),
             Err(failed) => {
                 lock(error).get_or_insert(RunError::Runtime(failed));
@@ -65,7 +66,7 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
     let host = launch_of(manifest, folder, &root, scratch.path()).map(|launch| {
         let mut launch = launch.scaled(&scaling);
         launch.log = schedule.options.folder.as_ref().map(|run| run.join("adapter.log"));
-        AdapterHost::new(launch)
+        Arc::new(AdapterHost::new(launch))
     });
     let mut place = Place {
         manifest,
@@ -188,14 +189,14 @@ struct Place<'a> {
     folder: &'a Path,
     scratch: &'a Path,
     /// The adapter of the run, where the manifest has one.
-    host: Option<AdapterHost>,
+    host: Option<Arc<AdapterHost>>,
     /// How many instances the adapter has at once.
     bound: usize,
 }
 
 enum Scratch {
     Kept(PathBuf),
-    Temporary(tempfile::TempDir),
+    Temporary(KeptFolder),
 }
 
 impl Scratch {
@@ -329,7 +330,7 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
             }
             _ => None,
         };
-        let adapter = match apart.as_deref().or(place.host.as_ref()) {
+        let adapter = match apart.as_ref().or(place.host.as_ref()) {
             Some(host) => tokio::select! {
                 adapter = host.get() => match adapter {
                     Ok(adapter) => Some(adapter),
@@ -339,6 +340,11 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
             },
             None => None,
         };
+        let before = match &place.host {
+            Some(host) => host.obituary().await,
+            None => None,
+        };
+        let before = before.map(|error| error.before_the_case());
         if place.manifest.role.value == Role::Server {
             let Some(adapter) = adapter else {
                 return real::given_up("the manifest has no `adapter`".to_owned(), Duration::ZERO);
@@ -346,14 +352,17 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
             let case = ServerCase {
                 config,
                 adapter,
+                host: place.host.clone().filter(|_| apart.is_none()),
                 own: apart.clone(),
                 folder: folder.clone(),
                 speed: options.case.speed,
+                skew: None,
             };
-            let outcome = real::run_server_case(case, &mut sink, interrupt).await;
+            let mut outcome = real::run_server_case(case, &mut sink, interrupt).await;
             if let Some(apart) = apart {
                 apart.quit(QUIT).await;
             }
+            outcome.notes.extend(before);
             return outcome;
         }
         let real_case = RealCase {
@@ -375,10 +384,14 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
                     Some(board) => board.value.endpoint.clone(),
                     None => endpoint.clone(),
                 },
+                host: place.host.clone(),
             }),
             endpoint,
+            skew: None,
         };
-        real::run_case(real_case, &mut sink, interrupt).await
+        let mut outcome = real::run_case(real_case, &mut sink, interrupt).await;
+        outcome.notes.extend(before);
+        outcome
     })
     .map_err(RunError::Runtime)?;
     if let Some(run) = &options.folder

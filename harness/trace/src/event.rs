@@ -145,7 +145,24 @@ pub enum EventKind {
         /// How long it took, in the session's time.
         #[serde(rename = "duration_ns", with = "nanos")]
         duration: Duration,
+        /// The most that the harness itself was late, where that was measured: against a real IUT.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        late: Option<Late>,
     },
+}
+
+/// How late the harness was: what was due then was done so much later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// In the session's time, which passes faster than the wall's on a scaled clock.
+    #[serde(rename = "by_ns", with = "nanos")]
+    pub by: Duration,
+    /// The same on the wall's clock.
+    #[serde(rename = "wall_ns", with = "nanos")]
+    pub wall: Duration,
+    /// When it was due, in the session's time.
+    #[serde(rename = "due_ns", with = "nanos")]
+    pub due: Duration,
 }
 
 /// Which part of a datagram an IP fragment is.

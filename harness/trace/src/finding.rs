@@ -37,7 +37,7 @@ pub enum Blame {
     Adapter,
     /// The environment was lost: a port, a file, a process that never started.
     Environment,
-    /// A bug of the harness.
+    /// The harness itself: it was too late to tell.
     Harness,
 }
 
@@ -133,14 +133,15 @@ impl Verdict {
         self.max(other)
     }
 
-    /// What one finding makes of a case: blame on the IUT fails for a must, in strict mode for every grade; every other
-    /// blame is an error.
+    /// What one finding makes of a case: blame on the IUT fails for a must, in strict mode for every grade; what the
+    /// harness spoilt by itself is inconclusive; every other blame is an error.
     #[must_use]
     pub fn of_finding(finding: &Finding, strict: bool) -> Self {
         match (finding.blame, finding.grade) {
             (Blame::Iut, Grade::Must) => Self::Fail,
             (Blame::Iut, _) if strict => Self::Fail,
             (Blame::Iut, _) => Self::None,
+            (Blame::Harness, _) => Self::Inconclusive,
             _ => Self::Error,
         }
     }

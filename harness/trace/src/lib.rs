@@ -18,8 +18,8 @@ pub use capture::{CaptureError, CaptureInfo, CaptureWriter};
 pub use dissect::{Dissected, ladder};
 pub use dtls::DtlsEvent;
 pub use event::{
-    Datagram, Event, EventKind, ExpectationOutcome, Fate, FateOfPacket, Fragment, HookPhase, IutEvent, Packet, Point,
-    Registration, Sample, SampleSource, Stream, Toward, TransferFacts, TransferPhase, TransferWay,
+    Datagram, Event, EventKind, ExpectationOutcome, Fate, FateOfPacket, Fragment, HookPhase, IutEvent, Late, Packet,
+    Point, Registration, Sample, SampleSource, Stream, Toward, TransferFacts, TransferPhase, TransferWay,
 };
 pub use finding::{Blame, CaseOutcome, Finding, FindingSource, Grade, Verdict};
 pub use journal::{JOURNAL_FORMAT, JournalError, JournalReader, write_line};

@@ -6,13 +6,13 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::view::{
-    COLUMNS, STALE, evidence, figures, findings, grids, headline, href, interop, is_problem, named, outcome, run_word,
-    short, summary,
+    COLUMNS, LEGEND, MEASURED, STALE, blame, evidence, figures, findings, grids, headline, href, interop, is_problem,
+    named, network_note, next, outcome, short, summary,
 };
 use super::{Cell, MatrixResults, Party, Side, Way};
 use crate::model::{Finding, Verdict};
 use crate::text::{count, duration, lines, one_line};
-use crate::view::join;
+use crate::view::{join, run_word};
 use crate::write::{WriteError, write_atomically};
 
 /// Name of the file in the folder of a run.
@@ -38,7 +38,7 @@ dt { opacity: .7; } dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhe
 /// The page. Paths of evidence are relative to the folder of the run, where it stands.
 #[must_use]
 pub fn render(results: &MatrixResults) -> String {
-    let word = run_word(results).to_lowercase();
+    let word = run_word(results.exit_code).to_lowercase();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -65,8 +65,10 @@ pub fn render(results: &MatrixResults) -> String {
                 }
                 @for (network, way) in grids(results) {
                     h2 { (way.word()) " over " (one_line(network)) }
+                    @if let Some(note) = network_note(results, network, way) { p.quiet { (note) } }
                     div.wide tabindex="0" role="region" aria-label={ (way.word()) " over " (one_line(network)) } { (grid(results, network, way)) }
                 }
+                (legend())
                 (measurements(results))
                 h2 { "Cells" }
                 @for (index, cell) in results.cells.iter().enumerate() { (self::cell(index, cell)) }
@@ -88,8 +90,14 @@ pub fn write_file(path: &Path, results: &MatrixResults) -> Result<(), WriteError
 }
 
 const fn class(cell: &Cell) -> &'static str {
-    match cell.verdict {
-        _ if cell.expected => "quiet",
+    if cell.expected {
+        return "quiet";
+    }
+    class_of(cell.verdict)
+}
+
+const fn class_of(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "fail",
         Verdict::Inconclusive | Verdict::Error => "unsure",
@@ -124,7 +132,19 @@ fn entry(results: &MatrixResults, network: &str, way: Way, client: &str, server:
     html! {
         a class={ "verdict " (class(cell)) } href={ "#cell-" (index) } { (short(cell)) }
         @if let Some(href) = cell.evidence.capture.as_deref().and_then(href) { br; a.quiet href=(href) aria-label={ "capture of " (one_line(&cell.id)) } { "capture" } }
+        @if let Some(first) = cell.blame.as_ref().and_then(|blame| blame.packets.first()) { span.quiet { ", packet " (first) } }
         @if cell.verdict == Verdict::NotApplicable { br; span.quiet.why { (headline(cell)) } }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        details {
+            summary { "What the entries mean" }
+            dl { @for (word, meaning, verdict) in LEGEND {
+                dt { span class={ "verdict " (class_of(verdict)) } { (word) } } dd { (meaning) }
+            } }
+        }
     }
 }
 
@@ -138,7 +158,7 @@ fn measurements(results: &MatrixResults) -> Markup {
     html! {
         @if !measured.is_empty() {
             h2 { "Measurements" }
-            p.quiet { "On the link, both ways: the time of the whole update and of the transfer, bytes of IP packets sent for the whole update and for each byte of the package, messages that were sent again, packets that the link lost." }
+            p.quiet { (MEASURED) }
             div.wide tabindex="0" role="region" aria-label="Measurements" {
                 table.figures {
                     thead { tr { th scope="col" { "cell" } @for column in COLUMNS { th scope="col" { (column) } } } }
@@ -166,6 +186,8 @@ fn cell(index: usize, cell: &Cell) -> Markup {
             // a link to what is inside opens it
             dl id={ "cell-" (index) } {
                 @if !cell.reason.is_empty() { dt { "why" } dd { (headline(cell)) } }
+                @if let Some(blame) = blame(cell) { dt { "at fault" } dd { (blame) } }
+                @if let Some(next) = next(cell) { dt { "next" } dd { (next) } }
                 @if cell.verdict != Verdict::NotApplicable {
                     dt { "update" } dd { (interop(cell)) }
                     dt { "client" } dd { (side(&cell.client_side)) }
@@ -218,6 +240,7 @@ fn parties(role: &str, parties: &[Party]) -> Markup {
             details {
                 summary { (role) " " strong { (named(party)) } }
                 dl {
+                    @if let Some(text) = &party.description { dt { "what it is" } dd { (one_line(text)) } }
                     @if let Some(manifest) = &party.manifest { dt { "manifest" } dd { (one_line(manifest)) } }
                     dt { "claims" } dd { (one_line(&party.claims.join(", "))) }
                 }

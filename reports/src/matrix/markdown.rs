@@ -4,11 +4,12 @@ use core::fmt::Write as _;
 use std::path::Path;
 
 use super::view::{
-    COLUMNS, STALE, evidence, figures, findings, grids, headline, href, interop, is_problem, named, not_applicable,
-    outcome, run_word, short, summary,
+    COLUMNS, LEGEND, MEASURED, STALE, blame, evidence, figures, findings, grids, headline, href, interop, is_problem,
+    named, network_note, next, not_applicable, outcome, short, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::text::one_line;
+use crate::view::run_word;
 use crate::write::{WriteError, write_atomically};
 
 /// Name of the file in the folder of a run.
@@ -56,7 +57,7 @@ fn linked(text: &str, path: Option<&str>) -> String {
 pub fn render(results: &MatrixResults) -> String {
     let mut out = format!(
         "# fotaproof matrix: {}\n\n{}. Packages of {} bytes; fotaproof {}; {}.\n",
-        run_word(results).to_lowercase(),
+        run_word(results.exit_code).to_lowercase(),
         escaped(&summary(results)),
         results.size,
         escaped(&results.harness),
@@ -75,12 +76,11 @@ pub fn render(results: &MatrixResults) -> String {
         let _ = write!(out, "\nNote&#58; {}.\n", escaped(note));
     }
     for (network, way) in grids(results) {
-        let _ = write!(
-            out,
-            "\n## {} over {}\n\n| client \\ server |",
-            way.word(),
-            escaped(network)
-        );
+        let _ = write!(out, "\n## {} over {}\n\n", way.word(), escaped(network));
+        if let Some(note) = network_note(results, network, way) {
+            let _ = write!(out, "{}\n\n", escaped(&note));
+        }
+        out.push_str("| client \\ server |");
         for server in &results.servers {
             let _ = write!(out, " {} |", escaped(&named(server)));
         }
@@ -99,7 +99,7 @@ pub fn render(results: &MatrixResults) -> String {
         out.push('\n');
     }
     if results.cells.iter().any(|cell| cell.measured.is_some()) {
-        out.push_str("\n## Measurements\n\n| cell |");
+        let _ = write!(out, "\n## Measurements\n\n{}\n\n| cell |", escaped(MEASURED));
         for column in COLUMNS {
             let _ = write!(out, " {column} |");
         }
@@ -129,6 +129,10 @@ pub fn render(results: &MatrixResults) -> String {
         }
         out.push('\n');
     }
+    out.push_str("\n## What the entries mean\n\n| entry | meaning |\n|---|---|\n");
+    for (word, meaning, _) in LEGEND {
+        let _ = writeln!(out, "| {} | {} |", escaped(word), escaped(meaning));
+    }
     out
 }
 
@@ -141,6 +145,12 @@ fn problem(out: &mut String, cell: &Cell) {
         escaped(&headline(cell)),
         escaped(&interop(cell))
     );
+    if let Some(blame) = blame(cell) {
+        let _ = write!(out, "\n- at fault: {}", escaped(&blame));
+    }
+    if let Some(next) = next(cell) {
+        let _ = write!(out, "\n- next: {}", escaped(&next));
+    }
     for (side, finding) in findings(cell) {
         let _ = write!(
             out,

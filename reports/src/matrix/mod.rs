@@ -12,7 +12,7 @@ mod view;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ExpectedFailure, Finding, Verdict, exit_code};
+use crate::model::{ExpectedFailure, Finding, Totals, Verdict};
 
 /// Version of the format of `matrix.json`.
 pub const FORMAT: u32 = 1;
@@ -43,10 +43,13 @@ pub struct MatrixResults {
     pub servers: Vec<Party>,
     /// The networks, in order.
     pub networks: Vec<String>,
+    /// What each network is like, in the same order.
+    #[serde(default)]
+    pub network_notes: Vec<String>,
     /// The ways, in order.
     pub ways: Vec<Way>,
     /// Counts over all cells.
-    pub totals: MatrixTotals,
+    pub totals: Totals,
     /// Network by network, way by way, client by client, server by server.
     pub cells: Vec<Cell>,
     /// Expected failures that no cell met although it had to, and entries past their day, with their place; they fail the run.
@@ -97,6 +100,9 @@ pub struct Party {
     /// Its version, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What it is, as its manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Its manifest; none for the embedded one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
@@ -180,6 +186,9 @@ pub struct Cell {
     /// Why, in one line; empty for a plain pass.
     #[serde(default)]
     pub reason: String,
+    /// Whose fault it is, of a cell that fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
     /// Whether the update ended well, and how far it came.
     pub interop: Interop,
     /// What the checks say of the client.
@@ -200,6 +209,55 @@ pub struct Cell {
     /// The command that repeats the cell alone.
     #[serde(default)]
     pub repeat: String,
+}
+
+/// Whose fault a failed cell is, by what the link shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Blame {
+    /// The side.
+    pub side: Blamed,
+    /// What it did, in one line; of `unknown` the candidates.
+    pub why: String,
+    /// Numbers of the packets in the capture that show it, from 1; of `unknown` where to look first.
+    #[serde(default)]
+    pub packets: Vec<u64>,
+    /// What to do next.
+    #[serde(default)]
+    pub next: String,
+}
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blamed {
+    /// The client alone.
+    Client,
+    /// The server alone.
+    Server,
+    /// Each did something that it must not.
+    Both,
+    /// The link does not show it.
+    #[default]
+    Unknown,
+}
+
+impl Blamed {
+    /// The client, or else the server.
+    #[must_use]
+    pub const fn of(client: bool) -> Self {
+        if client { Self::Client } else { Self::Server }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Both => "both sides",
+            Self::Unknown => "not known which side",
+        }
+    }
 }
 
 /// What became of the update.
@@ -292,60 +350,21 @@ pub struct CellEvidence {
     pub adapter: Option<String>,
 }
 
-/// Counts by verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct MatrixTotals {
-    /// Cells that passed.
-    pub passed: u32,
-    /// Cells that failed, without those expected to.
-    pub failed: u32,
-    /// Cells that failed as expected.
-    pub expected_failures: u32,
-    /// Cells that could not be judged.
-    pub inconclusive: u32,
-    /// Cells in which the harness, an adapter or the environment failed.
-    pub errors: u32,
-    /// Cells that the claims of a side do not cover.
-    pub not_applicable: u32,
-    /// Cells that were not run.
-    pub not_run: u32,
-}
-
-impl MatrixTotals {
-    /// The counts over some cells.
-    #[must_use]
-    pub fn of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
-        let mut totals = Self::default();
-        for cell in cells {
-            let count = match cell.verdict {
-                Verdict::Fail if cell.expected => &mut totals.expected_failures,
-                Verdict::Pass => &mut totals.passed,
-                Verdict::Fail => &mut totals.failed,
-                Verdict::Inconclusive => &mut totals.inconclusive,
-                Verdict::Error => &mut totals.errors,
-                Verdict::NotApplicable => &mut totals.not_applicable,
-                Verdict::NotRun => &mut totals.not_run,
-            };
-            *count += 1;
-        }
-        totals
+/// The counts over some cells.
+#[must_use]
+pub fn totals<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Totals {
+    let mut totals = Totals::default();
+    for cell in cells {
+        totals.count(cell.verdict, cell.expected && cell.verdict == Verdict::Fail);
     }
+    totals
 }
 
 impl MatrixResults {
     /// The exit code that the results ask for.
     #[must_use]
     pub fn verdict_code(&self) -> i32 {
-        let totals = MatrixTotals::of(&self.cells);
-        if totals.failed > 0 || !self.stale_expectations.is_empty() {
-            exit_code::FAILED
-        } else if totals.inconclusive + totals.errors > 0 || self.aborted.is_some() {
-            exit_code::INCONCLUSIVE
-        } else if totals.passed + totals.expected_failures == 0 {
-            exit_code::NOTHING_SELECTED
-        } else {
-            exit_code::PASSED
-        }
+        totals(&self.cells).exit_code(!self.stale_expectations.is_empty(), self.aborted.is_some())
     }
 
     /// The cell of a client and a server.

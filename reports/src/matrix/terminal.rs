@@ -4,14 +4,14 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
 use super::view::{
-    COLUMNS, STALE, evidence, figures, findings, grids, headline, interop, is_problem, named, not_applicable, outcome,
-    run_word, short, summary,
+    COLUMNS, STALE, blame, evidence, figures, findings, grids, headline, interop, is_problem, named, network_note,
+    next, not_applicable, outcome, short, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::model::{Verdict, exit_code};
 use crate::terminal::Options;
 use crate::text::{count, fit, one_line, width, wrap};
-use crate::view::{evidence_path, join};
+use crate::view::{evidence_path, join, run_word};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -47,6 +47,11 @@ pub fn render(results: &MatrixResults, options: &Options) -> String {
             "\n{}\n",
             paint(BOLD, &format!("{} over {}", way.word(), one_line(network)))
         );
+        if let Some(note) = network_note(results, network, way) {
+            for part in wrap(&note, columns.saturating_sub(2)) {
+                out += &format!("{}\n", paint(DIM, &part));
+            }
+        }
         out += &grid(results, network, way, &paint);
     }
     out += &measurements(results);
@@ -80,7 +85,7 @@ pub fn render(results: &MatrixResults, options: &Options) -> String {
         exit_code::FAILED => RED,
         _ => YELLOW,
     };
-    out += &format!("{}  {}", paint(style, run_word(results)), summary(results));
+    out += &format!("{}  {}", paint(style, run_word(results.exit_code)), summary(results));
     if !options.folder.is_empty() {
         out += &paint(DIM, &format!("  {}", evidence_path(&options.folder, super::html::FILE)));
     }
@@ -171,6 +176,12 @@ fn field(out: &mut String, label: &str, value: &str, columns: usize, whole: bool
 
 fn problem(out: &mut String, cell: &Cell, folder: &str, columns: usize) {
     field(out, "why", &headline(cell), columns, false);
+    if let Some(blame) = blame(cell) {
+        field(out, "at fault", &blame, columns, false);
+    }
+    if let Some(next) = next(cell) {
+        field(out, "next", &next, columns, false);
+    }
     field(out, "update", &interop(cell), columns, false);
     let all = findings(cell);
     for (side, finding) in all.iter().take(MOST_FINDINGS) {

@@ -1,8 +1,9 @@
 //! What several renderers of a matrix say in the same way.
 
-use super::{Cell, MatrixResults, MatrixTotals, Measured, Station, Way};
-use crate::model::{Finding, Verdict, exit_code};
+use super::{Blamed, Cell, MatrixResults, Measured, Station, Way, totals};
+use crate::model::{Finding, Verdict};
 use crate::text::{count, duration, one_line};
+use crate::view::{counts, join};
 
 /// The verdict of a cell in the words of the reports.
 pub(super) const fn outcome(cell: &Cell) -> &'static str {
@@ -23,8 +24,10 @@ pub(super) fn short(cell: &Cell) -> String {
         Verdict::Pass => timed("pass"),
         Verdict::Fail if cell.expected && cell.interop.ended_well => timed("expected"),
         Verdict::Fail if cell.expected => format!("expected: {}", cell.interop.station.word()),
-        Verdict::Fail if !cell.interop.ended_well => format!("FAIL: {}", cell.interop.station.word()),
-        Verdict::Fail => format!("FAIL: {}", sides_failed(cell)),
+        Verdict::Fail if !cell.interop.ended_well => {
+            format!("FAIL: {} ({})", cell.interop.station.word(), blamed(cell))
+        }
+        Verdict::Fail => format!("FAIL: {}", blamed(cell)),
         Verdict::NotApplicable => "n/a".to_owned(),
         Verdict::NotRun => "-".to_owned(),
         Verdict::Inconclusive => "inconclusive".to_owned(),
@@ -32,16 +35,84 @@ pub(super) fn short(cell: &Cell) -> String {
     }
 }
 
-/// Which side's checks failed.
-fn sides_failed(cell: &Cell) -> &'static str {
-    match (
-        cell.client_side.verdict == Verdict::Fail,
-        cell.server_side.verdict == Verdict::Fail,
-    ) {
-        (true, true) => "both sides",
-        (true, false) => "client",
-        _ => "server",
+/// Who is to blame, in the few letters of a grid.
+fn blamed(cell: &Cell) -> &'static str {
+    match cell.blame.as_ref().map(|blame| blame.side) {
+        Some(Blamed::Unknown) | None => "which side?",
+        Some(side) => side.word(),
     }
+}
+
+/// Who is to blame for a cell that fails, why, and where the capture shows it.
+pub(super) fn blame(cell: &Cell) -> Option<String> {
+    let blame = cell.blame.as_ref()?;
+    let why = one_line(&blame.why);
+    let mut text = match blame.side {
+        // it is told already
+        side if headline(cell).contains(&why) => side.word().to_owned(),
+        // it names the side
+        Blamed::Client | Blamed::Server => why,
+        Blamed::Both | Blamed::Unknown => format!("{}: {why}", blame.side.word()),
+    };
+    if !blame.packets.is_empty() {
+        let many = if blame.packets.len() == 1 { "packet" } else { "packets" };
+        text += &format!(" ({many} {} of the capture)", join(&blame.packets));
+    }
+    Some(text)
+}
+
+/// What to do next about a cell that fails.
+pub(super) fn next(cell: &Cell) -> Option<String> {
+    let next = one_line(&cell.blame.as_ref()?.next);
+    (!next.is_empty()).then_some(next)
+}
+
+/// What the entries of a grid mean: the word, its meaning, and the verdict whose colour it has.
+pub(super) const LEGEND: [(&str, &str, Verdict); 7] = [
+    (
+        "pass 8.2 s",
+        "the device runs the new version, the server knows it, neither side broke a must; from registration to the end of the update",
+        Verdict::Pass,
+    ),
+    (
+        "FAIL: downloaded (server)",
+        "how far the update came, and the side at fault; `which side?` where the link does not show it",
+        Verdict::Fail,
+    ),
+    (
+        "FAIL: client",
+        "the update ended well, and this side broke a must on the way",
+        Verdict::Fail,
+    ),
+    (
+        "expected: downloaded",
+        "it fails as an expected-failures file says; the run passes all the same",
+        Verdict::NotRun,
+    ),
+    (
+        "n/a",
+        "a side does not claim this way, and the cell was not run; if it can, add the claim to its manifest",
+        Verdict::NotApplicable,
+    ),
+    (
+        "inconclusive, error",
+        "nobody's verdict: a side was never heard, chance lost too much, or harness, adapter or environment failed",
+        Verdict::Error,
+    ),
+    ("-", "not run: the run was interrupted or ended early", Verdict::NotRun),
+];
+
+/// What a network is like, said at the first of its grids.
+pub(super) fn network_note(results: &MatrixResults, network: &str, way: Way) -> Option<String> {
+    if results.ways.first() != Some(&way) {
+        return None;
+    }
+    let at = results.networks.iter().position(|known| known == network)?;
+    results
+        .network_notes
+        .get(at)
+        .map(|note| one_line(note))
+        .filter(|note| !note.is_empty())
 }
 
 /// Whether somebody must look at the cell.
@@ -96,8 +167,8 @@ pub(super) const COLUMNS: [&str; 10] = [
     "goodput",
     "datagrams",
     "fragments",
-    "air bytes",
-    "air/byte",
+    "on the air",
+    "air B/B",
     "again",
     "lost",
     "blocks",
@@ -111,19 +182,34 @@ pub(super) fn figures(measured: &Measured) -> [String; 10] {
         rate(measured.goodput),
         measured.datagrams.to_string(),
         measured.fragments.to_string(),
-        measured.air_bytes.to_string(),
+        bytes(measured.air_bytes),
         format!("{:.2}", finite(measured.air_per_byte)),
         measured.retransmissions.to_string(),
         measured.lost.to_string(),
         match sizes.is_empty() {
             true => measured.blocks.to_string(),
-            false => format!("{} of {}", measured.blocks, sizes.join(", ")),
+            false => format!("{} of {} B", measured.blocks, sizes.join(", ")),
         },
     ]
 }
 
 const fn finite(figure: f64) -> f64 {
     if figure.is_finite() { figure } else { 0.0 }
+}
+
+/// What the columns mean.
+pub(super) const MEASURED: &str = "update: from the registration to the end; transfer: from the first message of the package to the last; \
+    goodput: bytes of the package a second meanwhile; on the air: bytes of all IP packets of the whole update, both ways, lost ones \
+    included; air B/B: these for each byte of the package; again: messages sent again; lost: packets that the link lost. All times are \
+    those of the peers' clocks.";
+
+/// Bytes in the unit that suits them.
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// Bytes a second in the unit that suits them.
@@ -175,34 +261,9 @@ pub(super) fn grids(results: &MatrixResults) -> Vec<(&str, Way)> {
         .collect()
 }
 
-/// How the run ended, in one word.
-pub(super) const fn run_word(results: &MatrixResults) -> &'static str {
-    match results.exit_code {
-        exit_code::PASSED => "PASSED",
-        exit_code::FAILED => "FAILED",
-        exit_code::NOTHING_SELECTED => "NOTHING RUN",
-        exit_code::INCONCLUSIVE => "INCONCLUSIVE",
-        exit_code::INTERRUPTED => "INTERRUPTED",
-        _ => "NOT COMPLETED",
-    }
-}
-
 /// The counts in words, and the time.
 pub(super) fn summary(results: &MatrixResults) -> String {
-    let totals = MatrixTotals::of(&results.cells);
-    let mut parts = vec![format!("{} passed", totals.passed)];
-    for (number, word) in [
-        (totals.failed, "failed"),
-        (totals.expected_failures, "failed as expected"),
-        (totals.inconclusive, "inconclusive"),
-        (totals.errors, if totals.errors == 1 { "error" } else { "errors" }),
-        (totals.not_applicable, "not applicable"),
-        (totals.not_run, "not run"),
-    ] {
-        if number > 0 {
-            parts.push(format!("{number} {word}"));
-        }
-    }
+    let mut parts = vec![counts(&totals(&results.cells))];
     let stale = results.stale_expectations.len();
     if stale > 0 {
         parts.push(count(u32::try_from(stale).unwrap_or(u32::MAX), "stale expectation"));

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fotaproof_reports::matrix::{
-    Cell, CellEvidence, Interop, MatrixResults, MatrixTotals, Measured, Party, Side, Station, Way, html, json,
-    markdown, terminal,
+    Blame, Blamed, Cell, CellEvidence, Interop, MatrixResults, Measured, Party, Side, Station, Way, html, json,
+    markdown, terminal, totals,
 };
 use fotaproof_reports::model::{ExpectedFailure, Finding, Verdict};
 use fotaproof_reports::terminal::Options;
@@ -15,6 +15,7 @@ fn party(name: &str, claims: &[&str]) -> Party {
     Party {
         name: name.to_owned(),
         version: Some("1.4.2".to_owned()),
+        description: Some(format!("what {name} is")),
         manifest: Some(format!("fixtures/iut/{name}.yaml")),
         claims: claims.iter().map(|&claim| claim.to_owned()).collect(),
     }
@@ -122,6 +123,12 @@ fn rich() -> MatrixResults {
         server_side: side(Verdict::Pass, &[]),
         measured: Some(measured()),
         notes: vec!["the Execute was answered 5.00".to_owned()],
+        blame: Some(Blame {
+            side: Blamed::Client,
+            why: "wakatiwai (client): A copy of a request is answered in another way".to_owned(),
+            packets: vec![12, 15],
+            next: "look at packet 12 of the capture".to_owned(),
+        }),
         ..cell(Way::Push, "wakatiwai", "embedded", Verdict::Fail)
     };
     let expected = Cell {
@@ -176,8 +183,9 @@ fn rich() -> MatrixResults {
         ],
         servers: vec![party("embedded", &["srv:push"]), party("lwm2mserver", &["srv:pull"])],
         networks: vec!["lte-m".to_owned()],
+        network_notes: vec!["a cell of LTE-M: MTU 1358, 50 ms each way".to_owned()],
         ways: vec![Way::Push, Way::Pull],
-        totals: MatrixTotals::of(&cells),
+        totals: totals(&cells),
         cells,
         speed: 5.0,
         stale_expectations: vec![
@@ -278,9 +286,11 @@ fn hostile(text: &str) -> MatrixResults {
         party.name = text.to_owned();
         party.version = Some(text.to_owned());
         party.manifest = Some(text.to_owned());
+        party.description = Some(text.to_owned());
         party.claims = vec![text.to_owned()];
     }
     results.networks = vec![text.to_owned()];
+    results.network_notes = vec![text.to_owned()];
     results.notes = vec![text.to_owned()];
     results.aborted = Some(text.to_owned());
     results.harness = text.to_owned();
@@ -300,6 +310,12 @@ fn hostile(text: &str) -> MatrixResults {
             *field = text.to_owned();
         }
         cell.notes = vec![text.to_owned()];
+        cell.blame = Some(Blame {
+            side: Blamed::Unknown,
+            why: text.to_owned(),
+            packets: Vec::new(),
+            next: text.to_owned(),
+        });
         cell.evidence.capture = Some(text.to_owned());
         cell.interop.version = Some(text.to_owned());
         for side in [&mut cell.client_side, &mut cell.server_side] {

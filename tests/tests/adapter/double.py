@@ -80,14 +80,36 @@ def talk(one, answer):
             one.sendto(reply, sender)
 
 
+def silence(datagram):
+    """Does not answer, and with `makes-late` keeps the harness from running for a while: many times ACK_TIMEOUT at its speed."""
+    global stalled
+    if FAULT == "makes-late" and not stalled:
+        stalled = True
+        os.kill(os.getppid(), signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(os.getppid(), signal.SIGCONT)
+
+
+stalled = False
 SERVERS = {
     "refuses": lambda datagram: bytes([0x60 | datagram[0] & 15, 0x83]) + datagram[2:4 + (datagram[0] & 15)],
     "talks-garbage": lambda datagram: b"\xff\x00 no CoAP at all",
     "resets": lambda datagram: bytes([0x70, 0]) + datagram[2:4],
-    "says-nothing": lambda datagram: None,
+    "says-nothing": silence,
+    "makes-late": silence,
 }
 
 
+def once():
+    """Whether this is the first time in the run, whichever process of the adapter asks."""
+    try:
+        os.close(os.open(os.path.join(os.environ["FOTAPROOF_TEST"], "it-happened"), os.O_CREAT | os.O_EXCL))
+        return True
+    except FileExistsError:
+        return False
+
+
+last = []  # the reply after which the adapter is gone
 ending = threading.Event()  # the first thread leaves the end to another
 
 
@@ -121,6 +143,8 @@ def heard(line, child):
         say(json.dumps({"event": "update-status", "instance": request["instance"], "update": request["update"],
                         "progress": {"status": "succeeded", "state": 0, "result": 1, "version": "2.0.0"}}))
         return None
+    if operation == "stop" and FAULT == "dies-after-stop" and once():
+        last.append(json.loads(line)["id"])
     if operation == "stop" and FAULT == "stops-in-a-campaign":
         ending.set()
         child.send_signal(signal.SIGCONT)
@@ -204,6 +228,11 @@ def main():
     for line in child.stdout:
         for one in altered(line, child):
             say(one)
+        if last and json.loads(line).get("id") == last[0]:
+            child.kill()
+            sys.stderr.write("licence expired\n")
+            sys.stderr.flush()
+            os._exit(7)
     if ending.is_set() and FAULT.startswith("dies"):
         time.sleep(1000)
     child.wait()

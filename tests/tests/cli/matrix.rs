@@ -43,10 +43,55 @@ fn what_is_asked_wrongly_is_told_with_its_code() {
             3,
             "nobody.yaml",
         ),
-        ("matrix --clients , --servers embedded".to_owned(), 4, "no cell"),
+        (
+            "matrix --clients , --servers embedded".to_owned(),
+            4,
+            "--clients names nothing",
+        ),
+        (
+            "matrix --clients embedded --servers ,".to_owned(),
+            4,
+            "--servers names nothing",
+        ),
+        (format!("{EMBEDDED} --networks ,"), 4, "--networks names nothing"),
+        (format!("{EMBEDDED} --networks nbiot"), 2, "did you mean `nb-iot`?"),
+        (
+            "matrix --clients embeded --servers embedded".to_owned(),
+            2,
+            "no client `embeded`",
+        ),
+        (format!("{EMBEDDED} --jobs 0"), 2, "--jobs"),
+        (format!("{EMBEDDED} --timeout 0"), 2, "--timeout"),
     ] {
         let ended = fotaproof_in(folder.path(), &line);
         assert_eq!(ended.code, Some(code), "{line}: {}", ended.err);
         assert!(ended.err.contains(told), "{line}: {}", ended.err);
     }
+}
+
+#[test]
+fn what_an_embedded_client_does_not_claim_is_not_run() {
+    let folder = scratch();
+    let text = "name: push only\nembedded: {}\nclaims: [push]\n";
+    std::fs::write(folder.path().join("push.yaml"), text).expect("a file");
+    let line = "matrix --clients push.yaml --servers embedded --networks ethernet --size 4k --format json --out out";
+    let ended = fotaproof_in(folder.path(), line);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let results: Value = serde_json::from_str(&ended.out).expect("JSON");
+    let cells: Vec<[&str; 2]> = results["cells"]
+        .as_array()
+        .expect("cells")
+        .iter()
+        .map(|cell| ["verdict", "reason"].map(|key| cell[key].as_str().expect("text")))
+        .collect();
+    assert_eq!(
+        cells,
+        [["pass", ""], ["not-applicable", "push only does not claim pull:coap"]]
+    );
+    // what a manifest need not claim is there all the same
+    let claims = results["clients"][0]["claims"].to_string();
+    assert!(
+        claims.contains("object=1.2") && claims.contains("pkg:corrupt"),
+        "{claims}"
+    );
 }

@@ -236,6 +236,33 @@ pub struct ProgressExpect {
     pub percent: Option<ValueMatch>,
 }
 
+/// What the server has told of a device through its adapter since the case began.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TellsExpect {
+    /// Registrations, new ones and those that replace an old one.
+    pub registrations: Option<ValueMatch>,
+    /// Updates of the registration.
+    pub updates: Option<ValueMatch>,
+    /// Notifications of what a step observes.
+    pub notifications: Option<ValueMatch>,
+}
+
+impl TellsExpect {
+    /// What is counted, in words.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        [
+            ("registrations", &self.registrations),
+            ("updates of the registration", &self.updates),
+            ("notifications", &self.notifications),
+        ]
+        .into_iter()
+        .filter_map(|(name, want)| Some(format!("{name} told by the server: {}", want.as_ref()?)))
+        .collect()
+    }
+}
+
 impl UpdateMethod {
     /// The word in the file.
     #[must_use]

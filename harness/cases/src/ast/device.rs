@@ -62,6 +62,7 @@ pub struct DeviceSetup {
     /// Values that it shows whatever it does, such as `/5/0/9: 7`: integers, and text otherwise. Those of `/5/0/8/0` stand for
     /// all instances of their resource.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ValueMatch>")]
     pub values: BTreeMap<String, String>,
     /// Type of its notifications, `con` or `non`; `non` if absent.
     pub notifications: Option<At<MessageType>>,

@@ -14,7 +14,7 @@ use core::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-use super::campaign::{ProgressExpect, StatusName};
+use super::campaign::{ProgressExpect, StatusName, TellsExpect};
 use super::device::DeviceFacts;
 use super::scalar::{
     At, BlockText, CodeMatch, DataFormat, Hex, Many, MessageType, Method, Pair, ParseProblem, Path, ResultName, Span,
@@ -94,7 +94,7 @@ pub struct Expect {
 
     // for a server under test
     /// The device whose own truth `path`, `ends`, `pair`, `never`, `unchanged`, `firmware-version`, `image`, `executes`,
-    /// `facts`, `ends-well`, `status` and `progress` are about; `main` if absent.
+    /// `facts`, `ends-well`, `status`, `progress` and `tells` are about; `main` if absent.
     pub device: Option<At<String>>,
     /// The update ends well: the package arrived with the right digest, one Execute was sent and in 2/0, the device runs the
     /// new version, and the server says so if it says anything (`srv:report`).
@@ -105,6 +105,8 @@ pub struct Expect {
     pub not_status: Option<At<Many<StatusName>>>,
     /// What else the server last told of the update.
     pub progress: Option<At<ProgressExpect>>,
+    /// What the server has told of the device since the case began.
+    pub tells: Option<At<TellsExpect>>,
     /// Executes of Update that the device obeyed since the case began.
     pub executes: Option<At<ValueMatch>>,
     /// What the device knows.
@@ -132,10 +134,11 @@ pub struct Expect {
     pub any_of: Option<At<Vec<At<Outcome>>>>,
     /// All of these hold; for conditions with a `when` of their own.
     pub all_of: Option<Vec<At<Self>>>,
-    /// Record these figures of the step: `time`, `bytes`, `transmissions`, `fragments`.
+    /// Record these figures of the step: `time`, `bytes`, `packets`, `transmissions`, `fragments`, `largest-packet` (the largest IP
+    /// packet of the IUT that went through in one piece).
     pub record: Option<Many<String>>,
     /// Figures since the last action began, and what they must be: `time` (in seconds), `bytes`, `packets`, `fragments`,
-    /// `transmissions`.
+    /// `transmissions`, `largest-packet`.
     pub figures: Option<At<BTreeMap<String, ValueMatch>>>,
 }
 
@@ -420,8 +423,8 @@ pub struct MessageMatch {
     pub block2_size: Option<ValueMatch>,
     /// Whether there is an Observe option.
     pub observe: Option<bool>,
-    /// Content-Format.
-    pub format: Option<DataFormat>,
+    /// Content-Format: one of these.
+    pub format: Option<Many<DataFormat>>,
     /// Token.
     pub token: Option<Hex>,
     /// Whether there is an ETag option.

@@ -16,8 +16,8 @@ mod traffic;
 mod values;
 
 pub use campaign::{
-    ControlStep, ProgressExpect, ServePackage, ServerOp, StatusName, UpdateControl, UpdateMethod, UpdateSpec,
-    WriteBlocks,
+    ControlStep, ProgressExpect, ServePackage, ServerOp, StatusName, TellsExpect, UpdateControl, UpdateMethod,
+    UpdateSpec, WriteBlocks,
 };
 pub use case::{
     Case, CheckSkip, Checks, Fault, FaultAction, Firmware, IutSetup, Repository, RepositoryPlace, Role, ServerAnswer,

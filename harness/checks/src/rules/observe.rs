@@ -137,7 +137,9 @@ impl Observations {
         let Some(observation) = self.live.get_mut(&key) else {
             return;
         };
-        if !message.is_first() || message.earlier_answer.is_some() {
+        // To a message id that is used again too early the answer of the first request is given again (RFC 7252, 4.5).
+        let reused = message.request.is_some_and(|request| request.ambiguous);
+        if !message.is_first() || message.earlier_answer.is_some() || reused {
             return;
         }
         if let Some(request) = &message.request

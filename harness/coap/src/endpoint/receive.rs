@@ -203,7 +203,9 @@ impl Endpoint {
         if let Some(entry) = self.seen.get_mut(&key) {
             entry.count += 1;
             let subject = entry.subject;
-            if let Reply::Sent(bytes) = &entry.reply {
+            if let Reply::Sent(bytes) = &entry.reply
+                && !self.config.quirks.copied_response_ignored
+            {
                 let bytes = bytes.clone();
                 self.transmit(from, bytes);
             }

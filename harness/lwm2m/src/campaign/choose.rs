@@ -51,17 +51,19 @@ fn pull(spec: &CampaignSpec, known: &Known) -> Result<Way, String> {
     // Without the resource the device has CoAP only.
     let listed = known.protocols.get().map_or(&[0][..], Vec::as_slice);
     let schemes = SCHEMES.iter().zip(0_u8..).filter(|(_, number)| listed.contains(number));
-    let uri = schemes
-        .filter_map(|(scheme, _)| spec.uris.get(*scheme))
-        .find(|uri| uri.len() <= LONGEST_URI);
-    uri.map_or_else(
-        || {
-            Err(format!(
-                "no URI has a scheme that the device lists (/5/0/8: {listed:?})"
-            ))
-        },
-        |uri| Ok(Way::Pull { uri: uri.clone() }),
-    )
+    let offered: Vec<&String> = schemes.filter_map(|(scheme, _)| spec.uris.get(*scheme)).collect();
+    let any_length = spec.defects.contains(&ServerDefect::UriTooLong);
+    let short = |uri: &&&String| any_length || uri.len() <= LONGEST_URI;
+    match (offered.iter().find(short), offered.first()) {
+        (Some(uri), _) => Ok(Way::Pull { uri: (*uri).clone() }),
+        (None, Some(uri)) => Err(format!(
+            "the URI has {} octets, and a Package URI has at most {LONGEST_URI}",
+            uri.len()
+        )),
+        (None, None) => Err(format!(
+            "no URI has a scheme that the device lists (/5/0/8: {listed:?})"
+        )),
+    }
 }
 
 /// The first URI there is.

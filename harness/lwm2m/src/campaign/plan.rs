@@ -205,6 +205,10 @@ impl Campaign {
         if let Some(path) = self.need_facts() {
             return Plan::Do(Doing::Read(path), Task::Read(path));
         }
+        let unknown = self.known.delivery.get().is_some_and(|method| *method > 2);
+        if unknown && self.has(ServerDefect::UnknownDeliveryWaits) {
+            return Plan::Wait(None);
+        }
         let (state, result) = (self.known.state.unwrap_or(0), self.known.result.unwrap_or(0));
         let runs = self
             .known

@@ -37,12 +37,13 @@ impl UpdateServer {
             ServerEvent::Notification {
                 op,
                 path,
+                from,
                 code,
                 packet,
                 fresh,
                 values,
                 ..
-            } => self.notified(now, op, &path, code, &packet, fresh, values),
+            } => self.notified(now, op, from, &path, code, &packet, fresh, values),
             ServerEvent::Sent {
                 endpoint: Some(endpoint),
                 values,
@@ -300,6 +301,7 @@ impl UpdateServer {
         &mut self,
         now: Duration,
         op: OpId,
+        from: SocketAddr,
         path: &LwPath,
         code: Code,
         packet: &Packet,
@@ -322,6 +324,9 @@ impl UpdateServer {
                     path: watcher.path.to_string(),
                     response: response(path, code, packet, values),
                 };
+                if self.has(ServerDefect::NotificationTwice) {
+                    self.last_notified = Some((from, packet.header.message_id, event.clone()));
+                }
                 self.tell(event);
             }
             None => {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fotaproof_adapter as adapter;
 use fotaproof_coap::Transmit;
+use fotaproof_wire::coap::{MessageView, Type};
 
 use super::config::UpdateServerConfig;
 use super::device::{Known, Watcher, Work};
@@ -41,6 +42,8 @@ pub struct UpdateServer {
     pub(super) awaited: Vec<Awaited>,
     /// When which campaign is due.
     pub(super) wakes: BTreeSet<(Duration, String)>,
+    /// For a defect: the last notification that was told, with its sender and message id.
+    pub(super) last_notified: Option<(SocketAddr, u16, adapter::Event)>,
     pub(super) secure: Option<Secure>,
     /// Datagrams from the secure address.
     pub(super) secure_out: VecDeque<Transmit>,
@@ -66,6 +69,7 @@ impl UpdateServer {
             past: BTreeMap::new(),
             awaited: Vec::new(),
             wakes: BTreeSet::new(),
+            last_notified: None,
             secure: None,
             secure_out: VecDeque::new(),
             clear_out: VecDeque::new(),
@@ -74,8 +78,18 @@ impl UpdateServer {
 
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, now: Duration, from: SocketAddr, bytes: &[u8]) {
+        let copied = self.copy_of_notification(from, bytes);
         self.server.handle_datagram(now, from, bytes);
         self.pump(now);
+        self.messages.extend(copied);
+    }
+
+    /// A defect: what a copy of the last notification makes it tell.
+    fn copy_of_notification(&self, from: SocketAddr, bytes: &[u8]) -> Option<adapter::Message> {
+        let (of, mid, event) = self.last_notified.as_ref()?;
+        let view = MessageView::parse(bytes).ok()?;
+        let same = *of == from && view.kind() == Type::Con && view.message_id() == *mid;
+        same.then(|| adapter::Message::Event(event.clone()))
     }
 
     /// Does what is due at `now`.

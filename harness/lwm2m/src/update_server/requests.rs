@@ -198,7 +198,11 @@ impl UpdateServer {
     /// Puts a file into the own repository; its URI.
     fn serve(&mut self, path: &str, body: Bytes) -> String {
         let path = format!("/{}", path.trim_start_matches('/'));
-        let etag = package::digest(&body)[..8].to_vec();
+        let etag = if self.has(ServerDefect::RepoEtagStays) {
+            package::digest(path.as_bytes())[..8].to_vec()
+        } else {
+            package::digest(&body)[..8].to_vec()
+        };
         if let Some(files) = self.server.files_mut() {
             files.set_file(
                 &path,

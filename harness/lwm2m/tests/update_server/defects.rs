@@ -10,40 +10,13 @@ use fotaproof_lwm2m::{DeviceConfig, ServerDefect, Version};
 use fotaproof_wire::LwPath;
 use fotaproof_wire::coap::{Code, Szx};
 
+use crate::operator::{
+    bad_package, copied_notification, de_register, long_uris, one_of_two_updates_is_paused, one_request_at_a_time,
+    paused_before_the_execute, pull_of_sixteen_blocks, register, told_by_send, two_files_under_one_path,
+    unknown_delivery, update_of_an_expired_registration,
+};
 use crate::rig::{INSTANCE, Rig, SECOND, device, image, package_of};
-
-/// What does not hold, or nothing.
-type Told = Result<(), String>;
-type Story = fn(Option<ServerDefect>) -> Told;
-
-macro_rules! ensure {
-    ($holds:expr, $($words:tt)+) => {
-        if !$holds {
-            return Err(format!($($words)+));
-        }
-    };
-}
-
-fn ends_well(rig: &Rig) -> Told {
-    let progress = rig.progress("u");
-    ensure!(
-        progress.status == UpdateStatus::Succeeded,
-        "the update is {:?}: {}",
-        progress.status,
-        progress.reason.unwrap_or_default()
-    );
-    let truth = rig.truth();
-    ensure!(truth.version == "2.0.0", "the device runs {}", truth.version);
-    ensure!(truth.executes == 1, "{} Executes", truth.executes);
-    let executed = truth.executed[0];
-    ensure!(
-        (executed.state, executed.result) == (2, 0),
-        "Execute in {}/{}",
-        executed.state,
-        executed.result
-    );
-    Ok(())
-}
+use crate::told::{Story, Told, ends_well, text_of};
 
 fn behaving(on: OnRequest, act: Act, times: u32) -> DeviceConfig {
     DeviceConfig {
@@ -54,10 +27,6 @@ fn behaving(on: OnRequest, act: Act, times: u32) -> DeviceConfig {
 
 fn block(num: u32) -> OnRequest {
     OnRequest::block(NumSelect::Is(num))
-}
-
-fn text_of(answer: Option<Code>) -> String {
-    answer.map_or_else(|| "not at all".to_owned(), |code| code.to_string())
 }
 
 /// An update with everything default, by this way.
@@ -352,6 +321,29 @@ fn separate_responses(defect: Option<ServerDefect>) -> Told {
     ends_well(&rig)
 }
 
+fn separate_response_without_its_ack(defect: Option<ServerDefect>) -> Told {
+    let separate = Act::Separate {
+        delay: Duration::from_millis(1500),
+        ack: true,
+    };
+    let mut rig = Rig::with(defect, behaving(block(3), separate, 1));
+    // the first empty ACK to the device
+    let mut left = 1;
+    rig.lose = Box::new(move |seen| {
+        let lost = seen.length == 4 && seen.to_device && left > 0;
+        left -= u32::from(lost);
+        lost
+    });
+    rig.whole_update(Method::Push);
+    let responses = rig.sent(false, &["CON 2.31"]).len();
+    let acknowledged = rig.sent(true, &["ACK 0.00"]).len();
+    ensure!(
+        (responses, acknowledged) == (2, 2),
+        "{responses} times the separate response, {acknowledged} ACKs"
+    );
+    ends_well(&rig)
+}
+
 fn thousand_blocks(defect: Option<ServerDefect>) -> Told {
     let mut rig = Rig::with(
         defect,
@@ -638,54 +630,7 @@ fn push(defect: Option<ServerDefect>) -> Told {
     plain(defect, device(), Method::Push)
 }
 
-fn paused_before_the_execute(defect: Option<ServerDefect>) -> Told {
-    let mut rig = Rig::with(defect, device());
-    let conditions = Conditions {
-        execute_windows_ms: vec![(60_000, 600_000)],
-        ..Conditions::default()
-    };
-    rig.start("u", "dev", Method::Push, conditions);
-    rig.run(SECOND * 30);
-    rig.ask(Operation::UpdatePause {
-        instance: INSTANCE.to_owned(),
-        update: "u".to_owned(),
-    });
-    rig.run(SECOND * 120);
-    let executes = rig.truth().executes;
-    ensure!(executes == 0, "Execute during a pause");
-    Ok(())
-}
-
-fn bad_package(defect: Option<ServerDefect>) -> Told {
-    let mut rig = Rig::with(defect, device());
-    rig.files
-        .insert("v2.bin".to_owned(), package_of(PackageKind::Corrupt, "2.0.0", 4096));
-    let progress = rig.whole_update(Method::Push);
-    ensure!(progress.status == UpdateStatus::Failed, "0/5 is {:?}", progress.status);
-    Ok(())
-}
-
-fn de_register(defect: Option<ServerDefect>) -> Told {
-    let mut rig = Rig::with(defect, device());
-    rig.act(DeviceAct::Deregister);
-    rig.run(SECOND);
-    let answer = rig.truth().last_answer;
-    ensure!(
-        answer == Some(Code::DELETED),
-        "De-register is answered {}",
-        text_of(answer)
-    );
-    Ok(())
-}
-
-fn register(defect: Option<ServerDefect>) -> Told {
-    let rig = Rig::with(defect, device());
-    let located = rig.sent(true, &["2.01", "loc="]).len();
-    ensure!(located == 1, "2.01 without a location");
-    Ok(())
-}
-
-const STORIES: [(ServerDefect, Story); 44] = [
+const STORIES: [(ServerDefect, Story); 54] = [
     (ServerDefect::VersionUnchecked, unknown_version),
     (ServerDefect::OldAddress, new_register_from_a_new_port),
     (ServerDefect::OldMapping, new_address_in_mid_push),
@@ -730,6 +675,16 @@ const STORIES: [(ServerDefect, Story); 44] = [
     (ServerDefect::PauseIgnored, paused_before_the_execute),
     (ServerDefect::FailedIsSuccess, bad_package),
     (ServerDefect::Deregister404, de_register),
+    (ServerDefect::UnknownUpdateAccepted, update_of_an_expired_registration),
+    (ServerDefect::PauseHoldsAll, one_of_two_updates_is_paused),
+    (ServerDefect::SendRefused, told_by_send),
+    (ServerDefect::RepoEtagChanges, pull_of_sixteen_blocks),
+    (ServerDefect::UnknownDeliveryWaits, unknown_delivery),
+    (ServerDefect::SeparateCopyIgnored, separate_response_without_its_ack),
+    (ServerDefect::RepoEtagStays, two_files_under_one_path),
+    (ServerDefect::UriTooLong, long_uris),
+    (ServerDefect::NotificationTwice, copied_notification),
+    (ServerDefect::NstartIgnored, one_request_at_a_time),
 ];
 
 #[test]

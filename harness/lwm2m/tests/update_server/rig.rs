@@ -50,6 +50,7 @@ struct Flying {
 /// A datagram between server and device, for those that lose some.
 pub(crate) struct Seen {
     pub length: usize,
+    pub to_device: bool,
 }
 
 pub(crate) struct Node {
@@ -350,7 +351,10 @@ impl Rig {
         for (from, to, bytes) in sent {
             let to_device = from == server_address();
             let text = summary(&bytes);
-            let seen = Seen { length: bytes.len() };
+            let seen = Seen {
+                length: bytes.len(),
+                to_device,
+            };
             let lost = (self.lose)(&seen);
             self.ports.push(if to_device { to } else { from });
             let text = if lost { format!("{text} LOST") } else { text };

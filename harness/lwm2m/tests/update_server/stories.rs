@@ -467,3 +467,40 @@ fn single_operations_wait_for_a_device_that_sleeps() {
     let error = rig.reply(late).and_then(|reply| reply.error.clone());
     assert_eq!(error.map(|error| error.kind), Some(ErrorKind::NotRegistered));
 }
+
+#[test]
+fn the_power_may_go_at_any_block_of_a_push() {
+    for num in 0..8 {
+        let cut = Act::PowerCut { off_for: SECOND * 30 };
+        let config = DeviceConfig {
+            behaviours: vec![Behaviour::once(OnRequest::block(NumSelect::Is(num)), cut)],
+            ..device()
+        };
+        let mut rig = Rig::with(None, config);
+        let progress = rig.whole_update(Method::Push);
+        let truth = rig.truth();
+        assert_eq!(progress.status, UpdateStatus::Succeeded, "block {num}: {progress:?}");
+        assert_eq!((truth.executes, truth.boots), (1, 3), "block {num}");
+    }
+}
+
+#[test]
+fn the_power_may_go_at_any_block_of_a_pull() {
+    for (num, resume) in (0..8).flat_map(|num| [(num, true), (num, false)]) {
+        let config = DeviceConfig {
+            delivery: 0,
+            power_cut_at: Some((num * 512 + 1, SECOND * 30)),
+            resume,
+            ..device()
+        };
+        let mut rig = Rig::with(None, config);
+        let progress = rig.whole_update(Method::Pull);
+        let truth = rig.truth();
+        assert_eq!(
+            progress.status,
+            UpdateStatus::Succeeded,
+            "block {num}, {resume}: {progress:?}"
+        );
+        assert_eq!((truth.executes, truth.boots), (1, 3), "block {num}, {resume}");
+    }
+}

@@ -15,6 +15,7 @@ use fotaproof_trace::{
     Event, EventKind, Finding, IutEvent, JOURNAL_FORMAT, Stream, TransferFacts, TransferPhase, TransferWay, Verdict,
 };
 
+use super::asked::Log;
 use super::leader::{Errand, Leader, Level, status_word};
 use super::watch::{Counted, Seen, Watch};
 use crate::session::{IutCommand, IutReport, sha256_hex};
@@ -125,6 +126,8 @@ pub(super) struct Ended {
     pub(super) registered: Option<Duration>,
     /// When the update was over.
     pub(super) at: Duration,
+    /// What both sides asked and what came of it.
+    pub(super) log: Log,
     /// What the link took away by chance and nobody could make good.
     pub(super) chance: Option<String>,
 }
@@ -296,6 +299,10 @@ impl CellSession {
 
     fn client_report(&mut self, now: Duration, report: IutReport) {
         let event = match &report {
+            IutReport::HandFailed { reason } => {
+                let who = &self.config.client;
+                return self.end(End::Trouble(format!("the hand of {who} failed: {reason}")));
+            }
             IutReport::Started => IutEvent::Started,
             IutReport::Restarted => IutEvent::Restarted,
             IutReport::Exited { status } | IutReport::StartFailed { reason: status } => {
@@ -409,6 +416,7 @@ impl CellSession {
                 verdict,
                 reason,
                 duration: now,
+                late: None,
             },
         );
         while let Some(seen) = self.watch.poll() {
@@ -428,6 +436,7 @@ impl CellSession {
             registered: self.leader.registered,
             at,
             chance: self.watch.broken_by_chance(),
+            log: core::mem::take(&mut self.watch.log),
         })));
     }
 }

@@ -5,12 +5,14 @@ use core::time::Duration;
 use fotaproof_adapter::UpdateStatus;
 use fotaproof_analyze::report::{DeviceReport, TransferReport};
 use fotaproof_cases::manifest::ExpectedFailure;
-use fotaproof_reports::matrix::{Cell, Interop, Measured, Side, Station};
+use fotaproof_reports::matrix::{self as report, Blamed, Cell, Interop, Measured, Side, Station, Way};
 use fotaproof_reports::model;
 use fotaproof_trace::{Blame, Finding, FindingSource, Grade, Verdict};
 
+use super::blame::{self, Fault, Story};
 use super::cell::{End, Ended};
 use super::leader::status_word;
+use super::plan::{Party, Role};
 use super::stale::Met;
 use crate::expected::Expectations;
 use crate::run::shown_finding;
@@ -23,10 +25,9 @@ pub(super) const INTEROP: &str = "interop";
 pub(super) struct Facts<'a> {
     /// Id that expected failures name.
     pub(super) case_id: &'a str,
-    pub(super) client: &'a str,
-    pub(super) server: &'a str,
-    pub(super) client_expects: &'a [ExpectedFailure],
-    pub(super) server_expects: &'a [ExpectedFailure],
+    pub(super) way: Way,
+    pub(super) client: &'a Party,
+    pub(super) server: &'a Party,
     /// Bytes of the package.
     pub(super) image: u64,
     /// The version that it installs; empty when none is known.
@@ -40,10 +41,13 @@ pub(super) fn station(device: Option<&DeviceReport>, heard: bool, version: &str)
         return Station::Nothing;
     };
     let firmware = &device.firmware;
+    let shown = !version.is_empty() && firmware.version_after.as_deref() == Some(version);
+    // one that was never answered was carried out all the same when the device came back with the version
+    let carried_out = |answer: Option<&str>| answer.map_or(shown, |code| code.starts_with("2."));
     let executed = firmware
         .executes
         .iter()
-        .find(|execute| execute.answer.as_deref().is_some_and(|code| code.starts_with("2.")));
+        .find(|execute| carried_out(execute.answer.as_deref()));
     let of_image = || device.transfers.iter().filter(|transfer| is_of_image(transfer));
     let moved = |outcome: &str| outcome.starts_with("complete");
     let mut station = Station::Nothing;
@@ -75,7 +79,6 @@ pub(super) fn station(device: Option<&DeviceReport>, heard: bool, version: &str)
             .samples
             .iter()
             .any(|sample| sample.at > execute.at && sample.result == Some(1));
-        let shown = !version.is_empty() && firmware.version_after.as_deref() == Some(version);
         reach(success || shown, Station::Updated);
     }
     station
@@ -175,22 +178,25 @@ fn told(entry: &ExpectedFailure) -> model::ExpectedFailure {
 fn why_not(ended: &Ended, station: Station, facts: &Facts<'_>) -> String {
     let reason = ended.progress.reason.as_deref().unwrap_or_default();
     let so_far = match station {
-        Station::Nothing if !ended.heard_client => format!("{} was not heard", facts.client),
-        Station::Nothing if !ended.heard_server => format!("{} was not heard", facts.server),
-        Station::Nothing => match &ended.refused {
-            Some(answer) => format!("{} was not registered by {}: {answer}", facts.client, facts.server),
-            None => format!("{} was not registered by {}", facts.client, facts.server),
-        },
+        Station::Nothing if !ended.heard_client => format!("{} was not heard", facts.client.name),
+        Station::Nothing if !ended.heard_server => format!("{} was not heard", facts.server.name),
+        Station::Nothing => {
+            let text = format!("{} was not registered by {}", facts.client.name, facts.server.name);
+            match &ended.refused {
+                Some(answer) => format!("{text}: {answer}"),
+                None => text,
+            }
+        }
         station => format!("the update came as far as: {}", station.word()),
     };
     let mut text = match &ended.end {
         End::Over if ended.progress.status == UpdateStatus::Succeeded => format!(
             "{} reports success, and nothing on the link shows it: {so_far}",
-            facts.server
+            facts.server.name
         ),
         End::Over => format!("{so_far}; reported as {}", status_word(ended.progress.status)),
         End::Limit(limit) => format!("{so_far}, and no further within {} s", limit.as_secs()),
-        End::ClientEnded(status) => format!("{} ended ({status}); {so_far}", facts.client),
+        End::ClientEnded(status) => format!("{} ended ({status}); {so_far}", facts.client.name),
         End::Trouble(reason) => return reason.clone(),
         End::Interrupted => return "interrupted".to_owned(),
     };
@@ -225,7 +231,7 @@ pub(super) fn judge(
     cell.measured = measured(device, ended, facts.image);
     cell.client_side = side(
         &ended.findings[0],
-        facts.client_expects,
+        &facts.client.expected,
         facts.case_id,
         ended.heard_client,
         &shown,
@@ -233,53 +239,199 @@ pub(super) fn judge(
     );
     cell.server_side = side(
         &ended.findings[1],
-        facts.server_expects,
+        &facts.server.expected,
         facts.case_id,
         ended.heard_server,
         &shown,
         &mut met[1],
     );
-    (cell.verdict, cell.reason) = verdict(cell, ended, station, facts);
-    if cell.verdict == model::Verdict::Fail && !cell.interop.ended_well {
-        expected(cell, facts, &mut met);
+    let fault = fault(cell, ended, device, facts);
+    let guilty = guilty(cell, fault.as_ref(), packet_of);
+    (cell.verdict, cell.reason) = verdict(cell, ended, station, facts, &guilty);
+    if cell.verdict == model::Verdict::Fail {
+        cell.blame = Some(blame(&guilty, ended, facts, packet_of));
+        if !cell.interop.ended_well {
+            expected(cell, facts, &mut met);
+        }
     }
     met
 }
 
-fn verdict(cell: &Cell, ended: &Ended, station: Station, facts: &Facts<'_>) -> (model::Verdict, String) {
+fn verdict(
+    cell: &Cell,
+    ended: &Ended,
+    station: Station,
+    facts: &Facts<'_>,
+    guilty: &[Guilty],
+) -> (model::Verdict, String) {
     let why = why_not(ended, station, facts);
+    let named: Vec<String> = guilty.iter().map(|one| one.told(facts)).collect();
+    let named = named.join("; ");
     match &ended.end {
-        End::Trouble(_) => return (model::Verdict::Error, why),
-        End::Interrupted => return (model::Verdict::NotRun, why),
-        _ if cell.interop.ended_well => {}
+        End::Trouble(_) => (model::Verdict::Error, why),
+        End::Interrupted => (model::Verdict::NotRun, why),
+        _ if cell.interop.ended_well && guilty.is_empty() => (model::Verdict::Pass, String::new()),
+        _ if cell.interop.ended_well => (model::Verdict::Fail, named),
         // nothing tells a wrong manifest or adapter from a bad implementation
         End::Limit(_) | End::ClientEnded(_) if !ended.heard_client || !ended.heard_server => {
-            return (model::Verdict::Inconclusive, why);
+            (model::Verdict::Inconclusive, why)
         }
-        _ => {
-            // chance excuses what did not come, never what was said wrongly
-            return match (broken(cell, facts), &ended.chance) {
-                (Some(broken), _) => (model::Verdict::Fail, format!("{why}; {broken}")),
-                (None, Some(chance)) => (model::Verdict::Inconclusive, format!("{why}; {chance}")),
-                (None, None) => (model::Verdict::Fail, why),
-            };
-        }
-    }
-    match broken(cell, facts) {
-        Some(broken) => (model::Verdict::Fail, broken),
-        None => (model::Verdict::Pass, String::new()),
+        // chance excuses what did not come, never what was said wrongly
+        _ => match (&ended.chance, guilty) {
+            (_, [_, ..]) => (model::Verdict::Fail, format!("{why}; {named}")),
+            (Some(chance), []) => (model::Verdict::Inconclusive, format!("{why}; {chance}")),
+            (None, []) => (
+                model::Verdict::Fail,
+                format!("{why}; the link does not show whose fault it is"),
+            ),
+        },
     }
 }
 
-/// The first must that a side broke and was not expected to.
-fn broken(cell: &Cell, facts: &Facts<'_>) -> Option<String> {
-    let sides = [(facts.client, &cell.client_side), (facts.server, &cell.server_side)];
-    let (name, side) = sides
-        .into_iter()
-        .find(|(_, side)| side.verdict == model::Verdict::Fail)?;
-    let first = side.findings.iter().find(|finding| finding.grade == "must");
-    let title = first.map_or("a check did not hold", |finding| finding.title.as_str());
-    Some(format!("{name}: {title}"))
+/// A side that is to blame.
+struct Guilty {
+    role: Role,
+    what: String,
+    packets: Vec<u64>,
+}
+
+impl Guilty {
+    fn told(&self, facts: &Facts<'_>) -> String {
+        format!("{} ({}): {}", facts.party(self.role).name, self.role.word(), self.what)
+    }
+}
+
+impl<'a> Facts<'a> {
+    const fn party(&self, role: Role) -> &'a Party {
+        match role {
+            Role::Client => self.client,
+            Role::Server => self.server,
+        }
+    }
+}
+
+/// What the link shows of the fault of a side, beyond what the checks say.
+fn fault(cell: &Cell, ended: &Ended, device: Option<&DeviceReport>, facts: &Facts<'_>) -> Option<Fault> {
+    if let End::ClientEnded(status) = &ended.end {
+        return Some(Fault {
+            side: Role::Client,
+            what: format!("it ended by itself: {status}"),
+            datagrams: Vec::new(),
+            always: false,
+        });
+    }
+    let fault = blame::fault(&Story {
+        log: &ended.log,
+        way: facts.way,
+        level: ended.level,
+        end: &ended.end,
+        at: ended.at,
+        image: facts.image,
+        version: facts.version,
+        client: &facts.client.claims,
+        hosted_by_harness: facts.hosted_by == Some("harness"),
+        is_intact: !cell
+            .server_side
+            .findings
+            .iter()
+            .any(|finding| finding.source == "image-sum"),
+        device,
+    });
+    // a broken must of the other side may have led to it
+    let other = |fault: &Fault| match fault.side {
+        Role::Client => &cell.server_side,
+        Role::Server => &cell.client_side,
+    };
+    fault.filter(|fault| (fault.always || !cell.interop.ended_well) && other(fault).verdict != model::Verdict::Fail)
+}
+
+/// The sides that are to blame: who broke a must that was not expected, and whom the link shows at fault.
+fn guilty(cell: &Cell, fault: Option<&Fault>, packet_of: &dyn Fn(u64) -> Option<u64>) -> Vec<Guilty> {
+    let sides = [(Role::Client, &cell.client_side), (Role::Server, &cell.server_side)];
+    let one = |(role, side): (Role, &Side)| {
+        if side.verdict == model::Verdict::Fail {
+            let first = side.findings.iter().find(|finding| finding.grade == "must");
+            return Some(Guilty {
+                role,
+                what: first.map_or_else(|| "a check did not hold".to_owned(), |finding| finding.title.clone()),
+                packets: first.map(|finding| finding.packets.clone()).unwrap_or_default(),
+            });
+        }
+        let fault = fault.filter(|fault| fault.side == role)?;
+        Some(Guilty {
+            role,
+            what: fault.what.clone(),
+            packets: fault
+                .datagrams
+                .iter()
+                .filter_map(|datagram| packet_of(*datagram))
+                .collect(),
+        })
+    };
+    sides.into_iter().filter_map(one).collect()
+}
+
+/// Whom to blame in the words of a report, and what to do next.
+fn blame(guilty: &[Guilty], ended: &Ended, facts: &Facts<'_>, packet_of: &dyn Fn(u64) -> Option<u64>) -> report::Blame {
+    let side = match guilty {
+        [] => Blamed::Unknown,
+        [one] => Blamed::of(one.role == Role::Client),
+        _ => Blamed::Both,
+    };
+    let mut packets: Vec<u64> = guilty.iter().flat_map(|one| one.packets.iter().copied()).collect();
+    if guilty.is_empty() {
+        packets.extend(ended.log.stops_at().and_then(packet_of));
+    }
+    packets.sort_unstable();
+    packets.dedup();
+    let roles: Vec<Role> = match guilty {
+        [] => vec![Role::Client, Role::Server],
+        all => all.iter().map(|one| one.role).collect(),
+    };
+    let why: Vec<String> = guilty.iter().map(|one| one.told(facts)).collect();
+    report::Blame {
+        side,
+        why: if why.is_empty() {
+            let (client, server) = (&facts.client.name, &facts.server.name);
+            match &ended.refused {
+                Some(answer) if ended.registered.is_none() => format!(
+                    "either {server} (server) refuses a good Register with {answer}, or {client} (client) sends a bad one in which \
+                     no check sees anything wrong"
+                ),
+                _ => format!("either {client} (client) or {server} (server): no rule and no check tells which"),
+            }
+        } else {
+            why.join("; ")
+        },
+        next: next(&roles, &packets, facts),
+        packets,
+    }
+}
+
+/// What somebody who reads of a failed cell does next.
+fn next(roles: &[Role], packets: &[u64], facts: &Facts<'_>) -> String {
+    let mut steps = Vec::new();
+    if let Some(first) = packets.first() {
+        steps.push(format!("look at packet {first} of the capture"));
+    }
+    for role in roles {
+        let party = facts.party(*role);
+        match (&party.manifest_file, role) {
+            (Some(file), Role::Client) => {
+                let way = facts.way.word();
+                steps.push(format!(
+                    "run {} alone against the reference server: fotaproof run --iut {file} suite:{way}",
+                    party.name
+                ));
+            }
+            (Some(file), Role::Server) => steps.push(format!(
+                "run {} alone against the reference device: fotaproof run --iut {file} role:server",
+                party.name
+            )),
+            (None, _) => steps.push(format!("{} is the reference {} of fotaproof", party.name, role.word())),
+        }
+    }
+    steps.join("; ")
 }
 
 /// An update that does not end well can be expected of a side, by the clause `interop`.
@@ -299,27 +451,37 @@ fn expected(cell: &mut Cell, facts: &Facts<'_>, met: &mut Met) {
     let sides_fail = [&cell.client_side, &cell.server_side]
         .iter()
         .any(|side| side.verdict == model::Verdict::Fail);
-    for (at, (expects, side)) in [
-        (facts.client_expects, &mut cell.client_side),
-        (facts.server_expects, &mut cell.server_side),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        if let Some((index, entry)) = Expectations::new(expects).covering(facts.case_id, &failure) {
-            met[at].insert(index);
-            cell.expected = !sides_fail;
-            cell.notes.push(format!("what was seen: {}", cell.reason));
-            cell.reason.clone_from(&entry.reason);
-            side.expected.push(told(entry));
-            return;
+    for role in [Role::Client, Role::Server] {
+        let party = facts.party(role);
+        let entries = Expectations::new(&party.expected);
+        let Some((index, entry)) = entries.covering(facts.case_id, &failure) else {
+            continue;
+        };
+        met[role as usize].insert(index);
+        cell.expected = !sides_fail;
+        cell.notes.push(format!("what was seen: {}", cell.reason));
+        cell.reason.clone_from(&entry.reason);
+        if cell.expected {
+            cell.blame = Some(report::Blame {
+                side: Blamed::of(role == Role::Client),
+                why: format!("{} ({}): expected of it, {}", party.name, role.word(), entry.reason),
+                next: String::new(),
+                packets: cell.blame.take().map(|blame| blame.packets).unwrap_or_default(),
+            });
         }
+        let side = match role {
+            Role::Client => &mut cell.client_side,
+            Role::Server => &mut cell.server_side,
+        };
+        side.expected.push(told(entry));
+        return;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::asked::Log;
     use crate::matrix::leader::Level;
     use crate::matrix::watch::Counted;
     use fotaproof_adapter::Progress;
@@ -392,6 +554,7 @@ mod tests {
             registered: Some(Duration::from_secs(1)),
             at: Duration::from_secs(10),
             chance: None,
+            log: Log::default(),
         }
     }
 
@@ -403,10 +566,16 @@ mod tests {
         };
         let facts = Facts {
             case_id: "matrix.push[client=a,server=b,network=n]",
-            client: "a",
-            server: "b",
-            client_expects: &entries,
-            server_expects: &[],
+            way: Way::Push,
+            client: &Party {
+                name: "a".to_owned(),
+                expected: entries,
+                ..Party::embedded_client()
+            },
+            server: &Party {
+                name: "b".to_owned(),
+                ..Party::embedded_server()
+            },
             image: 1000,
             version: "2.0.0",
             hosted_by: None,
@@ -507,7 +676,11 @@ mod tests {
         };
         let cell = judged(&wrong, None, "");
         assert_eq!(cell.verdict, model::Verdict::Fail, "chance did not make it say that");
-        assert!(cell.reason.ends_with("; a: the token is not echoed"), "{}", cell.reason);
+        assert!(
+            cell.reason.ends_with("; a (client): the token is not echoed"),
+            "{}",
+            cell.reason
+        );
         let refused = ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting);
         assert_eq!(judged(&refused, None, "").verdict, model::Verdict::Fail);
     }

@@ -8,12 +8,16 @@
 //! | `cell` | these as one machine without clock and sockets |
 //! | `drive_virtual`, `drive_real` | time: jumping for the embedded peers, real for processes and adapters |
 //! | `ports` | the sockets of a cell in real time |
+//! | `asked` | what both sides asked, and what came of it |
+//! | `blame` | whose fault it is that an update got stuck, where the link shows it |
 //! | `judge` | from the end of a cell and its capture to its result |
 //! | `stale` | expected failures that did not happen |
 //!
 //! A cell fails when the update does not end well or when a side breaks a must that is not among its expected failures. What an
 //! adapter, a port or a file does wrong is an error and nobody's verdict.
 
+mod asked;
+mod blame;
 mod cell;
 mod drive_real;
 mod drive_virtual;
@@ -80,7 +84,7 @@ pub enum Progress<'a> {
 }
 
 /// A finished run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Finished {
     /// The cells, in the order of the plan.
     pub cells: Vec<report::Cell>,
@@ -244,6 +248,7 @@ pub fn run(
             result.unwrap_or_else(|| (one::described(cell, plan), stale::Met::default()))
         })
         .unzip();
+    let results = compared(results);
     let judged: Vec<_> = cells
         .into_iter()
         .zip(results.iter().zip(met))
@@ -272,10 +277,52 @@ fn shown(parties: &[Party], ready: &[Ready]) -> Vec<report::Party> {
         .map(|(party, ready)| report::Party {
             name: party.name.clone(),
             version: ready.version.clone().or_else(|| party.version.clone()),
+            description: party
+                .manifest
+                .as_ref()
+                .and_then(|(manifest, _)| manifest.description.clone()),
             manifest: party.manifest_file.clone(),
             claims: party.claims.list(),
         })
         .collect()
+}
+
+/// Where the link does not show whose fault it is, the rest of the matrix may: what else passes with either side.
+fn compared(mut cells: Vec<report::Cell>) -> Vec<report::Cell> {
+    let passed: Vec<(String, report::Way, String, String)> = cells
+        .iter()
+        .filter(|cell| cell.verdict == Verdict::Pass)
+        .map(|cell| (cell.network.clone(), cell.way, cell.client.clone(), cell.server.clone()))
+        .collect();
+    for cell in &mut cells {
+        let Some(blame) = cell
+            .blame
+            .as_mut()
+            .filter(|blame| blame.side == report::Blamed::Unknown)
+        else {
+            continue;
+        };
+        let alike = passed
+            .iter()
+            .filter(|(network, way, ..)| *network == cell.network && *way == cell.way);
+        let count =
+            |is: &dyn Fn(&str, &str) -> bool| alike.clone().filter(|(.., client, server)| is(client, server)).count();
+        let clients = count(&|_, server| server == cell.server);
+        let servers = count(&|client, _| client == cell.client);
+        let others = |number: usize, word: &str| match number {
+            0 => format!("no other {word}"),
+            1 => format!("1 other {word}"),
+            many => format!("{many} other {word}s"),
+        };
+        blame.next += &format!(
+            "; in this matrix {} updates {} this way, and {} is updated by {}",
+            cell.server,
+            others(clients, "client"),
+            cell.client,
+            others(servers, "server")
+        );
+    }
+    cells
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

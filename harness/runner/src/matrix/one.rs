@@ -279,10 +279,9 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Ce
             let device = analyzed(&folder.join(format!("{name}.pcapng")), aside.ports, &endpoint)?;
             let facts = Facts {
                 case_id: &cell.case_id(),
-                client: &cell.client.name,
-                server: &cell.server.name,
-                client_expects: &cell.client.expected,
-                server_expects: &cell.server.expected,
+                way: cell.way,
+                client: cell.client,
+                server: cell.server,
                 image: package.bytes.len() as u64,
                 version: &package.version,
                 hosted_by: aside.hosted_by,
@@ -402,6 +401,7 @@ fn in_real_time(
             *hand = Some(Hand {
                 adapter,
                 instance: instance.endpoint.clone(),
+                host: None,
             });
         }
         let cell = RealCell {
@@ -418,10 +418,13 @@ fn in_real_time(
     Ok(done.unwrap_or_else(|error| Err(format!("cannot run in real time: {error}"))))
 }
 
-/// The packets of the capture on which findings rest.
+/// The packets of the capture on which findings and blame may rest.
 fn packets(evidence: &Evidence, ended: &Ended) -> BTreeMap<u64, u64> {
-    let all = ended.findings.iter().flatten().flat_map(|finding| &finding.datagrams);
-    all.filter_map(|datagram| Some((*datagram, evidence.packet_of(*datagram)?)))
+    let found = ended.findings.iter().flatten().flat_map(|finding| &finding.datagrams);
+    found
+        .copied()
+        .chain(ended.log.datagrams())
+        .filter_map(|datagram| Some((datagram, evidence.packet_of(datagram)?)))
         .collect()
 }
 

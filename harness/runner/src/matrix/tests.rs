@@ -7,7 +7,9 @@ use std::path::Path;
 
 use fotaproof_cases::Claims;
 use fotaproof_lwm2m::defects::Defect;
-use fotaproof_reports::matrix::{Cell, Station, Way};
+use fotaproof_lwm2m::device::DeviceConfig;
+use fotaproof_lwm2m::server_defects::{ServerDefect, ServerDefectSet};
+use fotaproof_reports::matrix::{Blamed, Cell, Station, Way};
 
 use super::*;
 use crate::iut::Iut;
@@ -123,6 +125,127 @@ fn a_device_that_misbehaves_is_the_one_that_is_blamed() {
     );
     let first = &sides[0].findings[0];
     assert_eq!((first.source.as_str(), first.packets.is_empty()), ("token-echo", false));
+}
+
+/// The embedded device with this defect, which gives the party its name.
+fn with_defect(defect: Defect) -> Party {
+    let device = Iut::embedded().with_defect(defect);
+    Party {
+        name: defect.name().to_owned(),
+        ..Party::of_iut(device, Role::Client).unwrap()
+    }
+}
+
+/// The embedded server with this defect.
+fn server_with(defect: ServerDefect) -> Party {
+    let server = Iut::of_server(defect.name(), ServerDefectSet::from([defect]));
+    Party::of_iut(server, Role::Server).unwrap()
+}
+
+/// The embedded device that takes one way alone.
+fn one_way(name: &str, delivery: u8) -> Party {
+    let base = Party::embedded_client().device.unwrap();
+    let config = DeviceConfig { delivery, ..*base };
+    Party::of_iut(Iut::of_device(name, config), Role::Client).unwrap()
+}
+
+/// What became of the cells that do not pass, a line each. Nobody but the side with the defect may be named.
+fn blamed(cells: &[Cell], faulty: Role) -> String {
+    let mut out = String::new();
+    for cell in cells {
+        if matches!(cell.verdict, Verdict::Pass | Verdict::NotApplicable) {
+            continue;
+        }
+        let side = cell.blame.as_ref().map(|blame| blame.side);
+        let wrong = match faulty {
+            Role::Client => Blamed::Server,
+            Role::Server => Blamed::Client,
+        };
+        assert!(
+            !matches!(side, Some(Blamed::Both)) && side != Some(wrong),
+            "{}: {:?}",
+            cell.id,
+            cell.blame
+        );
+        assert_eq!(side.is_some(), cell.verdict == Verdict::Fail, "{}", cell.id);
+        let why = cell.blame.as_ref().map_or(&cell.reason, |blame| &blame.why);
+        out += &format!(
+            "{} | {:?} at {} | {} | {why}\n",
+            cell.id,
+            cell.verdict,
+            cell.interop.station.word(),
+            side.map_or("nobody", Blamed::word)
+        );
+        if let Some(blame) = &cell.blame {
+            assert!(
+                !blame.next.is_empty() && !blame.packets.is_empty(),
+                "{}: {blame:?}",
+                cell.id
+            );
+        }
+    }
+    out
+}
+
+/// Every planted defect that a full update meets, over a link without trouble and over one that loses a tenth.
+fn everything(clients: Vec<Party>, servers: Vec<Party>) -> Plan {
+    Plan {
+        clients,
+        servers,
+        networks: vec![network("ethernet"), network("lossy-10")],
+        size: 20_480,
+        ..plan()
+    }
+}
+
+#[test]
+fn whatever_the_device_does_wrong_the_server_is_not_blamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let clients = Defect::all().map(with_defect).collect();
+    let cells = run_in(folder.path(), &everything(clients, vec![Party::embedded_server()]));
+    insta::assert_snapshot!("blamed-devices", blamed(&cells, Role::Client));
+}
+
+#[test]
+fn whatever_the_server_does_wrong_the_device_is_not_blamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = ServerDefect::all().map(server_with).collect();
+    let all = everything(vec![Party::embedded_client()], servers);
+    let mut cells = run_in(folder.path(), &all);
+    let narrow = Plan {
+        clients: vec![one_way("takes pushes only", 1), one_way("pulls only", 0)],
+        networks: vec![network("ethernet")],
+        ..all
+    };
+    cells.extend(run_in(folder.path(), &narrow));
+    // message ids come round in a package of more than 512 blocks alone
+    let long = Plan {
+        servers: vec![server_with(ServerDefect::MidReused)],
+        networks: vec![network("ethernet")],
+        ways: vec![Way::Push],
+        size: 400 << 10,
+        ..plan()
+    };
+    cells.extend(run_in(folder.path(), &long));
+    insta::assert_snapshot!("blamed-servers", blamed(&cells, Role::Server));
+}
+
+#[test]
+fn what_the_link_does_not_show_is_compared_with_the_rest_of_the_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        clients: vec![with_defect(Defect::VersionAbsent), Party::embedded_client()],
+        networks: vec![network("ethernet")],
+        ways: vec![Way::Push],
+        ..plan()
+    };
+    let cells = run_in(folder.path(), &plan);
+    let blame = cells[0].blame.as_ref().unwrap();
+    assert_eq!(blame.side, Blamed::Unknown);
+    insta::assert_snapshot!(
+        "blamed-unknown",
+        format!("{}\n{}\n{}", cells[0].reason, blame.why, blame.next)
+    );
 }
 
 #[test]

@@ -13,15 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fotaproof_checks::{CheckConfig, Checks};
 use fotaproof_net as net;
-use fotaproof_trace::{
-    Datagram, Event, EventKind, FateOfPacket, Finding, Fragment, Packet, Point, Toward, TransferFacts,
-};
+use fotaproof_trace::{Datagram, Event, EventKind, Finding, Point, Toward, TransferFacts};
 use fotaproof_wire::coap::{MessageView, Type};
 
+use super::asked::Log;
 use super::plan::Role;
 use crate::session::exchanges::Exchanges;
 use crate::session::facts::Conversations;
-use crate::session::world::{cut, fate_words, toward_net, toward_trace};
+use crate::session::link_events::{cut, entry, exit, fate_event, packet_event, toward_net, toward_trace};
 
 /// The check on images, which is made for a device and asked of a server too: what it sends has to be the package.
 const IMAGE_SUM: &str = "image-sum";
@@ -66,6 +65,8 @@ pub(super) struct Watch {
     link: net::Link,
     conversations: Conversations,
     exchanges: Exchanges,
+    /// What both sides asked and what came of it.
+    pub(super) log: Log,
     /// The client's, the server's, and the server's images.
     checks: [Checks; 3],
     /// The harness's repository.
@@ -108,6 +109,7 @@ impl Watch {
             link: net::Link::new(spec, seed),
             conversations: Conversations::default(),
             exchanges: Exchanges::default(),
+            log: Log::default(),
             checks: [Checks::new(client), Checks::new(server), Checks::new(images)],
             aside,
             findings: [Vec::new(), Vec::new()],
@@ -212,6 +214,9 @@ impl Watch {
             at: now,
             kind,
         };
+        if let EventKind::Datagram(datagram) = &event.kind {
+            self.log.on_datagram(now, datagram, self.aside);
+        }
         let known = [self.findings[0].len(), self.findings[1].len()];
         self.checks[0].on_event(&event, &mut self.findings[0]);
         if let Some(mirrored) = mirrored(&event, self.aside) {
@@ -311,22 +316,7 @@ impl Watch {
                 altered,
                 ..
             } => {
-                let packet = Packet {
-                    point: match point {
-                        net::Point::Iut => Point::Iut,
-                        net::Point::Peer => Point::Peer,
-                    },
-                    toward: toward_trace(toward),
-                    packet: packet.0,
-                    datagram: datagram.0,
-                    fragment: fragment.map(|part| Fragment {
-                        index: part.index,
-                        offset: part.offset,
-                        more: part.more,
-                    }),
-                    bytes,
-                    altered,
-                };
+                let packet = packet_event(point, toward, packet, datagram, fragment, bytes, altered);
                 self.emit(at, EventKind::Packet(packet));
             }
             net::LinkEvent::Fate {
@@ -343,17 +333,8 @@ impl Watch {
                 if fate == net::Fate::Dropped(net::DropReason::Loss) {
                     self.exchanges.lost(at, datagram);
                 }
-                let (fate, reason, delay) = fate_words(&fate);
-                let fate = FateOfPacket {
-                    toward: self.toward.get(&datagram).copied().unwrap_or(Toward::Peer),
-                    packet: packet.0,
-                    datagram: datagram.0,
-                    rule,
-                    fate,
-                    reason,
-                    delay,
-                    draw,
-                };
+                let toward = self.toward.get(&datagram).copied().unwrap_or(Toward::Peer);
+                let fate = fate_event(toward, packet, datagram, rule, &fate, draw);
                 self.emit(at, EventKind::Fate(fate));
             }
             net::LinkEvent::Delivered {
@@ -403,20 +384,6 @@ impl Watch {
                 );
             }
         }
-    }
-}
-
-const fn entry(toward: Toward) -> Point {
-    match toward {
-        Toward::Peer => Point::Iut,
-        Toward::Iut => Point::Peer,
-    }
-}
-
-const fn exit(toward: Toward) -> Point {
-    match toward {
-        Toward::Peer => Point::Peer,
-        Toward::Iut => Point::Iut,
     }
 }
 

@@ -16,15 +16,28 @@ use crate::session::{IutCommand, IutReport};
 /// How long an action may take.
 const ACTION: Duration = Duration::from_secs(120);
 
+/// What became of a command.
+#[derive(Debug)]
+struct Done {
+    result: Result<(), String>,
+    /// Who did it, when it was a hand.
+    hand: Option<Hand>,
+    remark: Option<String>,
+}
+
 /// A device that is there.
 #[derive(Debug)]
 pub(super) struct Board {
     actions: Vec<(String, Vec<String>)>,
     folder: PathBuf,
-    running: Option<(IutCommand, JoinHandle<Result<(), String>>)>,
+    running: Option<(IutCommand, JoinHandle<Done>)>,
+    /// What is to be said of the case at its end.
+    remarks: Vec<String>,
     queue: VecDeque<IutCommand>,
     reports: VecDeque<IutReport>,
     started: bool,
+    /// Nothing was asked of it yet.
+    first: bool,
     /// Who switches it, where its adapter can.
     hand: Option<Hand>,
 }
@@ -45,9 +58,11 @@ impl Board {
             actions: actions.collect(),
             folder,
             running: None,
+            remarks: Vec::new(),
             queue: VecDeque::new(),
             reports: VecDeque::new(),
             started: false,
+            first: true,
             hand: hand.filter(Hand::acts),
         };
         if !controls {
@@ -61,8 +76,13 @@ impl Board {
         self.hand.is_some() || self.actions.iter().any(|(name, _)| name == "fresh")
     }
 
+    /// Does what is asked; what comes of it is told by [`Self::report`]. A case begins with a fresh device, where somebody can make it so.
     pub(super) fn command(&mut self, command: IutCommand) {
-        self.queue.push_back(command);
+        let fresh = self.first && self.can_be_fresh();
+        self.queue.push_back(match command {
+            IutCommand::Start if fresh => IutCommand::Fresh,
+            command => command,
+        });
     }
 
     pub(super) async fn report(&mut self) -> IutReport {
@@ -72,9 +92,23 @@ impl Board {
             }
             if let Some((command, handle)) = &mut self.running {
                 let command = *command;
-                let result = handle.await.unwrap_or_else(|error| Err(error.to_string()));
+                let done = handle.await.unwrap_or_else(|error| Done {
+                    result: Err(error.to_string()),
+                    hand: self.hand.clone(),
+                    remark: None,
+                });
                 self.running = None;
-                self.done(command, result);
+                self.remarks.extend(done.remark);
+                match (done.result, done.hand) {
+                    (Err(reason), Some(hand)) => {
+                        self.hand = Some(hand);
+                        self.reports.push_back(IutReport::HandFailed { reason });
+                    }
+                    (result, hand) => {
+                        self.hand = hand.or_else(|| self.hand.take());
+                        self.done(command, result);
+                    }
+                }
                 continue;
             }
             let Some(command) = self.queue.pop_front() else {
@@ -85,8 +119,20 @@ impl Board {
     }
 
     fn begin(&mut self, command: IutCommand) {
-        if let Some(hand) = self.hand.clone() {
-            self.running = Some((command, tokio::spawn(hand.act(command))));
+        let first = core::mem::take(&mut self.first);
+        if let Some(mut hand) = self.hand.clone() {
+            let act = async move {
+                let (result, remark) = match hand.act(command, first).await {
+                    Ok(remark) => (Ok(()), remark),
+                    Err(error) => (Err(error.to_string()), None),
+                };
+                Done {
+                    result,
+                    hand: Some(hand),
+                    remark,
+                }
+            };
+            self.running = Some((command, tokio::spawn(act)));
             return;
         }
         let names: &[&str] = match command {
@@ -114,13 +160,15 @@ impl Board {
             within: ACTION,
         };
         let action = async move {
-            let done = tool::run(&tool)
-                .await
-                .map_err(|error| format!("the action `{name}` failed: {error}"))?;
-            if done.success {
-                Ok(())
-            } else {
-                Err(format!("the action `{name}` failed: {}", done.failure()))
+            let result = match tool::run(&tool).await {
+                Ok(done) if done.success => Ok(()),
+                Ok(done) => Err(format!("the action `{name}` failed: {}", done.failure())),
+                Err(error) => Err(format!("the action `{name}` failed: {error}")),
+            };
+            Done {
+                result,
+                hand: None,
+                remark: None,
             }
         };
         self.running = Some((command, tokio::spawn(action)));
@@ -148,16 +196,25 @@ impl Board {
     /// Stops it if it was started here and its manifest says how.
     pub(super) async fn shut_down(&mut self) -> Vec<String> {
         self.queue.clear();
+        // of one that is gone the case has told
+        self.hand = self.hand.take().filter(|hand| hand.adapter.gone().is_none());
         let stops = self.hand.is_some() || self.actions.iter().any(|(name, _)| name == "stop");
         if self.started && stops {
             self.queue.push_back(IutCommand::Stop);
         }
-        let mut remarks = Vec::new();
         while self.running.is_some() || !self.queue.is_empty() || !self.reports.is_empty() {
-            if let IutReport::Output { line, .. } = self.report().await {
-                remarks.extend(line.strip_prefix("[harness] ").map(str::to_owned));
+            match self.report().await {
+                IutReport::Output { line, .. } => {
+                    self.remarks.extend(line.strip_prefix("[harness] ").map(str::to_owned));
+                }
+                IutReport::HandFailed { reason } => {
+                    // the next case finds out for itself what can still be done
+                    self.queue.clear();
+                    self.remarks.push(format!("after the case, {reason}"));
+                }
+                _ => {}
             }
         }
-        remarks
+        core::mem::take(&mut self.remarks)
     }
 }

@@ -1,5 +1,6 @@
 //! The session's time from the wall clock, and the scaled clock of the IUT.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
@@ -12,23 +13,45 @@ use tokio::time::Instant;
 pub(crate) struct Clock {
     start: Instant,
     speed: f64,
+    skew: Option<Skew>,
 }
+
+/// By how much the clock of a case is ahead of what has passed, in nanoseconds of the case's time. A test that adds to it makes the
+/// harness late by as much, without waiting.
+pub type Skew = &'static AtomicU64;
 
 impl Clock {
     pub(crate) fn starting(speed: f64) -> Self {
         Self {
             start: Instant::now(),
             speed,
+            skew: None,
         }
+    }
+
+    /// The same, ahead by that.
+    pub(super) const fn ahead(mut self, skew: Option<Skew>) -> Self {
+        self.skew = skew;
+        self
+    }
+
+    fn skew(&self) -> Duration {
+        Duration::from_nanos(self.skew.map_or(0, |skew| skew.load(Ordering::Relaxed)))
     }
 
     /// The session's time now.
     pub(crate) fn now(&self) -> Duration {
-        self.scaled(self.start.elapsed())
+        self.scaled(self.start.elapsed()) + self.skew()
+    }
+
+    /// A span of the session's time on the wall's clock.
+    pub(super) fn wall(&self, span: Duration) -> Duration {
+        Duration::try_from_secs_f64(span.as_secs_f64() / self.speed).unwrap_or(Duration::MAX)
     }
 
     /// The wall's instant of a time of the session; none when it is too far away to be said.
     pub(crate) fn instant(&self, at: Duration) -> Option<Instant> {
+        let at = at.saturating_sub(self.skew());
         // one microsecond later, so that rounding never wakes us before the time
         let real = if is_plain(self.speed) {
             at

@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fotaproof_cases::ast::RepositoryPlace;
 use fotaproof_trace::{Event, Verdict};
 use fotaproof_wire::coap::{Code, MessageView, Type};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::adapter::Hand;
+use super::adapter::{AdapterError, Hand};
 use super::board::Board;
 use super::clock::{Clock, scaling};
 use super::iut::ProcessIut;
+use super::lag::Watchdog;
 use super::launch::{launch, placeholders};
 use super::sockets::{HarnessSockets, Received};
 use super::timer::Timer;
 use super::{Interrupt, RealCase};
 use crate::session::setup::repositories;
-use crate::session::{Addresses, Input, IutCommand, IutReport, Outcome, Output, Session};
+use crate::session::{AdapterInput, Addresses, Input, IutCommand, IutReport, Outcome, Output, Session};
 
 /// What timings may be off at the least, on the wall's clock: two schedulers and a timer of one millisecond are between the
 /// IUT and the session.
@@ -44,6 +46,11 @@ pub async fn run_case(
         .config
         .tolerance
         .max(SLACK.mul_f64(case.speed.clamp(1.0, 10_000.0)));
+    if case.hand.as_ref().is_some_and(Hand::acts) {
+        // a hand says itself what it could not do in time, and until then it is at work
+        let patience = case.config.parameters.entry("stop".to_owned());
+        patience.or_insert_with(|| format!("{}s", Hand::PATIENCE.as_secs()));
+    }
     let (mut sockets, mut iut) = match open(&mut case).await {
         Ok(opened) => opened,
         Err(reason) => return refuse(&case, reason, sink),
@@ -51,14 +58,16 @@ pub async fn run_case(
     let limit = case.config.case.limit.map_or(LIMIT, |span| span.0);
     let mut drive = Drive {
         session: Session::new(case.config.clone()),
-        clock: Clock::starting(case.speed),
+        clock: Clock::starting(case.speed).ahead(case.skew),
         timer: Timer::new(),
+        watchdog: Watchdog::new(case.speed),
         last: Duration::ZERO,
         intake: Intake::new(),
         unsent: 0,
         given_up: None,
         starting: false,
         hand: case.hand.clone(),
+        digest: None,
     };
     let wall = Instant::now().checked_add(limit.div_f64(case.speed.clamp(0.001, 10_000.0)) + GRACE);
     let mut outcome = drive.run(&mut sockets, &mut iut, sink, &mut interrupt, wall).await;
@@ -191,6 +200,7 @@ pub(crate) fn given_up(reason: String, duration: Duration) -> Outcome {
         notes: Vec::new(),
         measurements: Vec::new(),
         duration,
+        late: None,
         held: 0,
         never_registered: true,
         fates: Vec::new(),
@@ -202,6 +212,7 @@ struct Drive {
     session: Session,
     clock: Clock,
     timer: Timer,
+    watchdog: Watchdog,
     /// The latest time that the session was told.
     last: Duration,
     intake: Intake,
@@ -212,11 +223,15 @@ struct Drive {
     starting: bool,
     /// Who can look into the device.
     hand: Option<Hand>,
+    /// It is looking.
+    digest: Option<JoinHandle<Result<Option<String>, AdapterError>>>,
 }
 
 enum Wake {
     Datagram(Received),
     Report(IutReport),
+    /// What the hand saw.
+    Digest(Result<Option<String>, AdapterError>),
     Timer,
     Interrupt,
     /// The case takes longer than it can, on the wall's clock.
@@ -281,15 +296,24 @@ impl Drive {
         interrupt: &mut Interrupt,
         wall: Option<Instant>,
     ) -> Wake {
-        let timer = deadline.and_then(|at| self.clock.instant(at));
         loop {
+            let timer = self.clock.instant(self.watchdog.due(deadline, self.last));
             let pause = self.intake.pause(Instant::now());
             let wake = tokio::select! {
                 biased;
                 () = interrupt.wait() => Wake::Interrupt,
                 received = sockets.receive(), if pause.is_none() => Wake::Datagram(received),
                 report = iut.report() => Wake::Report(report),
-                () = self.timer.until(timer) => Wake::Timer,
+                digest = looked(&mut self.digest) => Wake::Digest(digest),
+                () = self.timer.until(timer) => {
+                    let now = self.clock.now();
+                    if deadline.is_none_or(|at| at > now) {
+                        // nothing is due but the look at the clock
+                        self.look(now);
+                        continue;
+                    }
+                    Wake::Timer
+                }
                 () = until(wall) => Wake::Wall,
                 () = until(pause), if pause.is_some() => continue,
             };
@@ -297,10 +321,28 @@ impl Drive {
         }
     }
 
+    /// Tells the session how late it is, if it is later than ever.
+    fn look(&mut self, now: Duration) {
+        if let Some(late) = self.watchdog.round(now, &self.clock) {
+            self.session.was_late(late);
+        }
+    }
+
     /// Tells the session what happened.
     fn take(&mut self, wake: Wake, iut: &mut Iut) {
         let now = self.clock.now();
+        self.look(now);
         match wake {
+            Wake::Digest(seen) => {
+                self.digest = None;
+                let input = match seen {
+                    Ok(digest) => Input::ImageDigest(digest),
+                    Err(error) => Input::Adapter(AdapterInput::Failed {
+                        reason: error.to_string(),
+                    }),
+                };
+                self.tell(now, input);
+            }
             Wake::Datagram(Received { from, to, bytes }) => {
                 iut.heard();
                 self.intake.received();
@@ -362,6 +404,11 @@ impl Drive {
                     iut.command(command);
                 }
                 Output::AskImageDigest => {
+                    if let Some(hand) = self.hand.clone() {
+                        // it may take its time, in which others are served
+                        self.digest = Some(tokio::spawn(async move { hand.image_digest().await }));
+                        continue;
+                    }
                     asked += 1;
                     if asked > LIVELOCK {
                         return Some(given_up(
@@ -370,12 +417,8 @@ impl Drive {
                         ));
                     }
                     // without a hand nothing outside can tell what a process holds
-                    let digest = match &self.hand {
-                        Some(hand) => hand.image_digest().await.unwrap_or_default(),
-                        None => None,
-                    };
                     let now = self.clock.now();
-                    self.tell(now, Input::ImageDigest(digest));
+                    self.tell(now, Input::ImageDigest(None));
                 }
                 // a device is asked over the link alone
                 Output::Adapter(_) => {}
@@ -385,6 +428,18 @@ impl Drive {
         self.session
             .is_over()
             .then(|| given_up("the session ended without an outcome".to_owned(), self.last))
+    }
+}
+
+async fn looked(
+    digest: &mut Option<JoinHandle<Result<Option<String>, AdapterError>>>,
+) -> Result<Option<String>, AdapterError> {
+    match digest {
+        Some(handle) => match handle.await {
+            Ok(seen) => seen,
+            Err(error) => Err(AdapterError::Broken(error.to_string())),
+        },
+        None => core::future::pending().await,
     }
 }
 

@@ -5,23 +5,28 @@
 //! runs and crossed out when its end was seen to; at the end of the pipe, whatever brought it about, the keeper ends all that is
 //! still in its list: process groups, and processes that carry a mark. One keeper serves all that the harness starts.
 //!
+//! The same goes for temporary folders, which are removed after the last process that may write there.
+//!
 //! A program says with [`employ`] how it becomes a keeper, and [`dismiss`]es it when it ends. Without a keeper everything works but this.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, Write as _};
+use std::io::{self, BufRead, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::survivors::{self, MARKER};
+use super::survivors::{self, MARKER, remove_faketime};
 
 /// What the list of a harness that was killed is gone through, until nothing lives of it.
 const ROUNDS: u32 = 100;
+/// How the name of a temporary folder begins; the keeper removes no other.
+const FOLDER: &str = "fotaproof-";
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -129,12 +134,43 @@ impl Drop for Kept {
     }
 }
 
+/// A temporary folder that is removed when this is dropped, and by the keeper when the harness is killed.
+#[derive(Debug)]
+pub struct KeptFolder {
+    folder: tempfile::TempDir,
+    /// Dropped after the folder is removed.
+    _kept: Kept,
+}
+
+impl KeptFolder {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir()?;
+        let kept = Kept::new(None);
+        if let Some(path) = folder.path().to_str().filter(|path| !path.contains('\n')) {
+            keeper().tell(&format!("folder {} {path}\n", kept.0));
+        }
+        Ok(Self { folder, _kept: kept })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
 /// What a keeper knows of something that was started.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
     mark: Option<String>,
     /// The group, and when its first process began, by the kernel's count.
     group: Option<(Pid, Option<u64>)>,
+    /// A temporary folder.
+    folder: Option<PathBuf>,
 }
 
 /// Is the keeper: reads the list to its end, and ends what is left in it.
@@ -155,10 +191,21 @@ pub fn keep(mut input: impl BufRead) {
     for _ in 0..ROUNDS {
         let lives = entries.values().filter(|entry| end(entry)).count();
         if lives == 0 {
-            return;
+            break;
         }
         std::thread::sleep(PAUSE);
     }
+    for folder in entries.values().filter_map(|entry| entry.folder.as_ref()) {
+        // it may be gone, if the harness was killed in between
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// The folder of a line, if it can be one of ours.
+fn ours(path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let name = path.file_name()?.to_str()?;
+    (path.is_absolute() && name.starts_with(FOLDER)).then(|| path.to_path_buf())
 }
 
 /// Takes a line of the list.
@@ -169,7 +216,20 @@ fn take(entries: &mut BTreeMap<u64, Entry>, line: &str, began: impl Fn(Pid) -> O
     match (word, words.next()) {
         (Some("keep"), Some(mark)) => {
             let mark = (mark != "-").then(|| mark.to_owned());
-            entries.insert(number, Entry { mark, group: None });
+            entries.insert(
+                number,
+                Entry {
+                    mark,
+                    ..Entry::default()
+                },
+            );
+        }
+        (Some("folder"), Some(_)) => {
+            // its name may have spaces
+            let path = line.trim_end_matches('\n').splitn(3, ' ').nth(2).and_then(ours);
+            if let Some(entry) = entries.get_mut(&number) {
+                entry.folder = path;
+            }
         }
         (Some("group"), Some(pid)) => {
             let pid = pid.parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw);
@@ -190,7 +250,11 @@ fn end(entry: &Entry) -> bool {
         (now.is_none() || now == then).then_some(pid)
     });
     let mut found = match &entry.mark {
-        Some(mark) => !survivors::end(mark, group).is_empty(),
+        Some(mark) => {
+            let ended = survivors::end(mark, group);
+            ended.iter().for_each(|one| remove_faketime(one.pid));
+            !ended.is_empty()
+        }
         None => false,
     };
     if let Some(group) = group {
@@ -222,12 +286,12 @@ mod tests {
     fn what_is_crossed_out_is_not_in_the_list() {
         let entries = read("keep 1 9-1\ngroup 1 100\nkeep 2 -\ngroup 2 200\nkeep 3 9-3\nover 1\n");
         let two = Entry {
-            mark: None,
             group: Some((Pid::from_raw(200), Some(200))),
+            ..Entry::default()
         };
         let three = Entry {
             mark: Some("9-3".to_owned()),
-            group: None,
+            ..Entry::default()
         };
         assert_eq!(entries, BTreeMap::from([(2, two), (3, three)]));
     }
@@ -265,6 +329,35 @@ mod tests {
         assert!(over.try_wait().unwrap().is_none());
         over.kill().unwrap();
         over.wait().unwrap();
+    }
+
+    #[test]
+    fn temporary_folders_that_are_left_are_removed_and_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.join("below")).unwrap();
+            path
+        };
+        let (left, over, other) = (made("fotaproof-a b"), made("fotaproof-c"), made("precious"));
+        let list = format!(
+            "keep 1 -\nfolder 1 {}\nkeep 2 -\nfolder 2 {}\nover 2\nkeep 3 -\nfolder 3 {}\nkeep 4 -\nfolder 4 fotaproof-here\n",
+            left.display(),
+            over.display(),
+            other.display()
+        );
+        keep(list.as_bytes());
+        assert_eq!((left.exists(), over.exists(), other.exists()), (false, true, true));
+    }
+
+    #[test]
+    fn a_temporary_folder_is_gone_with_its_owner() {
+        let folder = KeptFolder::new().unwrap();
+        let path = folder.path().to_path_buf();
+        fs::write(path.join("x"), "x").unwrap();
+        assert_eq!(ours(path.to_str().unwrap()), Some(path.clone()));
+        drop(folder);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! | part | does |
 //! |---|---|
 //! | `clock`, `timer` | the session's time from the wall clock, as fine as the system's timers, and the scaled clock of the IUT |
-//! | `sockets` | the UDP ports of the harness's side of the link |
+//! | `lag` | how late the harness itself is |
+//! | `sockets`, `device_sockets` | the UDP ports of the harness's side of the link; those of its devices |
 //! | `placeholders`, `launch` | from a manifest to the program, arguments and environment of an instance |
 //! | `process`, `output`, `survivors` | one process group: its output, its end, and what it leaves behind |
 //! | `client` | the same for others than a session |
@@ -33,10 +34,12 @@ pub(crate) mod client;
 mod clock;
 pub mod console;
 pub mod device;
+mod device_sockets;
 mod driver;
 mod interrupt;
 mod iut;
 pub mod keeper;
+mod lag;
 mod launch;
 mod output;
 mod placeholders;
@@ -62,7 +65,7 @@ use crate::session::SessionConfig;
 
 pub use client::Instance;
 pub(crate) use clock::{Clock, on_the_wall};
-pub use clock::{Scaling, SpeedError, scaling};
+pub use clock::{Scaling, Skew, SpeedError, scaling};
 pub use driver::run_case;
 pub(crate) use driver::{given_up, listen_address};
 pub use interrupt::{Interrupt, InterruptHandle, interrupt};
@@ -98,4 +101,6 @@ pub struct RealCase {
     pub endpoint: String,
     /// The adapter that has a hand in the device.
     pub hand: Option<adapter::Hand>,
+    /// By how much the clock is ahead, for tests.
+    pub skew: Option<Skew>,
 }

@@ -3,25 +3,22 @@
 //! The session plays the devices under virtual addresses. Each of them has a socket of its own here, on a loopback host of its own
 //! where the system has one, so that a device which moves to another port really does.
 
-use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fotaproof_adapter::{Message, Operation, Reply, Request};
 use fotaproof_trace::{Event, Verdict};
-use tokio::io::ReadBuf;
-use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Interrupt;
 use super::adapter::{Adapter, AdapterError, AdapterHost, Attached, FromAdapter, time_for};
-use super::clock::{Clock, on_the_wall};
+use super::clock::{Clock, Skew, on_the_wall};
+use super::device_sockets::{Came, DeviceSockets};
 use super::driver::{GRACE, Intake, LIMIT, LIVELOCK, SLACK, given_up};
+use super::lag::Watchdog;
 use super::timer::Timer;
 use crate::session::{AdapterInput, Input, IutCommand, IutReport, Outcome, Output, Session, SessionConfig};
 
@@ -31,10 +28,6 @@ const STOP: Duration = Duration::from_secs(15);
 const START: Duration = Duration::from_secs(60);
 /// The least that an adapter is given to answer, on the wall's clock, unless an operation asks for less.
 const LEAST: Duration = Duration::from_secs(60);
-/// Addresses that the devices of a case may have had; the oldest goes first.
-const SOCKETS: usize = 256;
-/// The largest UDP payload, and more.
-const BUFFER: usize = 65_536;
 
 /// One case against a server.
 #[derive(Clone, Debug)]
@@ -45,10 +38,14 @@ pub struct ServerCase {
     pub adapter: Adapter,
     /// Where it came from, when it is for this case alone: it may be killed then, and is started again from there.
     pub own: Option<Arc<AdapterHost>>,
+    /// Where the run's came from: should it turn out at the start of the case that it ended after the one before, it is started again.
+    pub host: Option<Arc<AdapterHost>>,
     /// The folder of the instance: packages are put there, and the adapter may.
     pub folder: PathBuf,
     /// How many times faster than the wall the session's clock runs, and the adapter's with it.
     pub speed: f64,
+    /// By how much the clock is ahead, for tests.
+    pub skew: Option<Skew>,
 }
 
 /// Runs a case and gives its outcome, after its instance is stopped. Every event goes to `sink` in order.
@@ -72,17 +69,24 @@ pub async fn run_case(
         .clone_from(&case.adapter.hello().capabilities);
     let limit = case.config.case.limit.map_or(LIMIT, |span| span.0);
     let instance = case.config.tester.instance.clone();
+    // one that was started for this case has nobody else to blame
+    let host = case.host.clone().filter(|_| case.adapter.has_served());
     let mut drive = Drive {
         session: Session::new(case.config.clone()),
         instance: instance.clone(),
-        clock: Clock::starting(speed),
+        clock: Clock::starting(speed).ahead(case.skew),
         timer: Timer::new(),
+        watchdog: Watchdog::new(speed),
         speed,
         last: Duration::ZERO,
         sockets: DeviceSockets::new(),
         attached: Some(case.adapter.attach(&instance)),
         own: case.own.clone(),
+        host,
         starting: None,
+        begun: None,
+        killing: None,
+        notes: Vec::new(),
         stale: 0,
         intake: Intake::new(),
         started: false,
@@ -103,6 +107,7 @@ pub async fn run_case(
             drive.unsent
         ));
     }
+    outcome.notes.append(&mut drive.notes);
     outcome.notes.extend(drive.farewell(instance).await);
     outcome
 }
@@ -128,6 +133,7 @@ struct Drive {
     instance: String,
     clock: Clock,
     timer: Timer,
+    watchdog: Watchdog,
     speed: f64,
     /// The latest time that the session was told.
     last: Duration,
@@ -135,8 +141,15 @@ struct Drive {
     /// The adapter; none after it was killed.
     attached: Option<Attached>,
     own: Option<Arc<AdapterHost>>,
-    /// A killed adapter that is started again, and the `start` that waits for it.
+    /// Where another comes from, until the instance was started.
+    host: Option<Arc<AdapterHost>>,
+    /// An adapter that is started again, and the `start` that waits for it.
     starting: Option<(Request, JoinHandle<Result<Adapter, AdapterError>>)>,
+    /// The `start` that is not replied to.
+    begun: Option<Request>,
+    /// An adapter that is being killed.
+    killing: Option<JoinHandle<()>>,
+    notes: Vec<String>,
     /// Requests up to this id were made of an instance that is stopped: whether they are replied to is of no interest.
     stale: u64,
     intake: Intake,
@@ -151,14 +164,12 @@ struct Drive {
 
 #[expect(clippy::large_enum_variant, reason = "it is made and taken apart at once")]
 enum Wake {
-    Datagram {
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Bytes,
-    },
+    Came(Came),
     Adapter(FromAdapter),
     /// The adapter that was killed is there again, or is not.
     Again(Result<Adapter, AdapterError>),
+    /// Nothing of the adapter lives.
+    Killed,
     Timer,
     Interrupt,
     /// The case takes longer than it can, on the wall's clock.
@@ -200,27 +211,47 @@ impl Drive {
 
     /// Waits for what comes first. What lies in the sockets is taken before a deadline that is over.
     async fn wait(&mut self, deadline: Option<Duration>, interrupt: &mut Interrupt, wall: Option<Instant>) -> Wake {
-        let timer = deadline.and_then(|at| self.clock.instant(at));
         loop {
+            let timer = self.clock.instant(self.watchdog.due(deadline, self.last));
             let pause = self.intake.pause(Instant::now());
             tokio::select! {
                 biased;
                 () = interrupt.wait() => return Wake::Interrupt,
-                (from, to, bytes) = self.sockets.receive(), if pause.is_none() => return Wake::Datagram { from, to, bytes },
+                came = self.sockets.receive(), if pause.is_none() => return Wake::Came(came),
                 said = next_of(&mut self.attached) => return Wake::Adapter(said),
                 adapter = started(&mut self.starting) => return Wake::Again(adapter),
-                () = self.timer.until(timer) => return Wake::Timer,
+                () = killed(&mut self.killing) => return Wake::Killed,
+                () = self.timer.until(timer) => {
+                    let now = self.clock.now();
+                    if deadline.is_some_and(|at| at <= now) {
+                        return Wake::Timer;
+                    }
+                    // nothing is due but the look at the clock
+                    self.look(now);
+                }
                 () = until(wall) => return Wake::Wall,
                 () = until(pause), if pause.is_some() => {}
             }
         }
     }
 
+    /// Tells the session how late it is, if it is later than ever.
+    fn look(&mut self, now: Duration) {
+        if let Some(late) = self.watchdog.round(now, &self.clock) {
+            self.session.was_late(late);
+        }
+    }
+
     /// Tells the session what happened.
     fn take(&mut self, wake: Wake) {
         let now = self.clock.now();
+        self.look(now);
         match wake {
-            Wake::Datagram { from, to, bytes } => {
+            Wake::Came(Came::Unreachable(address)) => {
+                let at = self.came(now);
+                self.tell(at, Input::Unreachable { address });
+            }
+            Wake::Came(Came::Datagram { from, to, bytes }) => {
                 self.intake.received();
                 let at = self.came(now);
                 self.tell(at, Input::Datagram { from, to, bytes });
@@ -237,7 +268,12 @@ impl Drive {
                 let status = error.to_string();
                 self.tell(now, Input::Adapter(AdapterInput::Died { status }));
             }
+            Wake::Killed => {
+                self.killing = None;
+                self.tell(now, Input::Iut(IutReport::PowerCut));
+            }
             Wake::Adapter(said) if self.is_stale(&said) => {}
+            Wake::Adapter(FromAdapter::Gone(error)) if self.can_begin_again() => self.begin_again(&error),
             Wake::Adapter(said) => {
                 self.note_stop(&said);
                 if let Some(input) = input_of(said) {
@@ -311,12 +347,16 @@ impl Drive {
                         self.tell(now, Input::Interrupt);
                         continue;
                     }
-                    if let Some(attached) = self.attached.take() {
-                        attached.adapter().kill().await;
-                    }
                     self.started = false;
                     self.stopping = None;
-                    self.tell(now, Input::Iut(IutReport::PowerCut));
+                    match self.attached.take() {
+                        // what it takes to see to its end must not make the harness late
+                        Some(attached) => {
+                            let adapter = attached.adapter().clone();
+                            self.killing = Some(tokio::spawn(async move { adapter.kill().await }));
+                        }
+                        None => self.tell(now, Input::Iut(IutReport::PowerCut)),
+                    }
                 }
                 Output::Iut(_) | Output::AskImageDigest => {
                     asked += 1;
@@ -342,7 +382,13 @@ impl Drive {
     /// Asks the adapter.
     fn ask(&mut self, attached: &Attached, Request { id, operation }: Request) {
         match &operation {
-            Operation::Start { .. } => self.started = true,
+            Operation::Start { .. } => {
+                self.started = true;
+                self.begun = Some(Request {
+                    id,
+                    operation: operation.clone(),
+                });
+            }
             Operation::Stop { .. } => self.stopping = Some(id),
             _ => {}
         }
@@ -350,13 +396,33 @@ impl Drive {
         attached.send(id, operation, within);
     }
 
+    /// The adapter of the run ended before it replied to the first `start`, so perhaps after the case before and for its sake: nothing
+    /// of this case was lost.
+    const fn can_begin_again(&self) -> bool {
+        self.host.is_some() && self.begun.is_some()
+    }
+
+    fn begin_again(&mut self, error: &AdapterError) {
+        self.attached = None;
+        if let (Some(host), Some(request)) = (self.host.take(), self.begun.take()) {
+            self.notes.push(error.before_the_case());
+            self.starting = Some((request, tokio::spawn(async move { host.get().await })));
+        }
+    }
+
     /// What comes late of an instance that was stopped.
     fn is_stale(&self, said: &FromAdapter) -> bool {
         matches!(said, FromAdapter::Reply { id, result: Err(_) } if *id < self.stale)
     }
 
-    /// The case has stopped its instance.
+    /// The case has stopped its instance, or it was started.
     fn note_stop(&mut self, said: &FromAdapter) {
+        if let FromAdapter::Reply { id, .. } = said
+            && self.begun.as_ref().is_some_and(|request| request.id == *id)
+        {
+            self.begun = None;
+            self.host = None;
+        }
         if let FromAdapter::Reply { id, result: Ok(_) } = said
             && self.stopping == Some(*id)
         {
@@ -390,12 +456,14 @@ impl Drive {
                 }
             }
         };
-        match tokio::time::timeout(STOP, stopped).await {
+        // the request has a limit of its own; this one is for when even that is not told
+        match tokio::time::timeout(STOP * 2, stopped).await {
             // an instance that could not be started is not there
             Ok(None | Some(AdapterError::Refused { .. })) => None,
             Ok(Some(error)) => Some(format!("at `stop` after the case: {error}")),
             Err(_) => Some(format!(
-                "the adapter did not answer `stop` within {STOP:?} after the case"
+                "at `stop` after the case: nothing was heard of the adapter within {:?}",
+                STOP * 2
             )),
         }
     }
@@ -464,139 +532,17 @@ async fn started(
     }
 }
 
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
+async fn killed(killing: &mut Option<JoinHandle<()>>) {
+    match killing {
+        // what went wrong in it, dropping the last handle sees to
+        Some(handle) => drop(handle.await),
         None => core::future::pending().await,
     }
 }
 
-/// A socket for each address that a device of the session has or had.
-struct DeviceSockets {
-    open: Vec<(SocketAddr, UdpSocket)>,
-    /// The hosts of the session, in the order in which they came; each has a host of the loopback network.
-    hosts: Vec<IpAddr>,
-    turn: usize,
-    buffer: Vec<u8>,
-}
-
-impl DeviceSockets {
-    fn new() -> Self {
-        Self {
-            open: Vec::new(),
-            hosts: Vec::new(),
-            turn: 0,
-            buffer: vec![0; BUFFER],
-        }
-    }
-
-    /// The next datagram: its sender, the virtual address that it came to, and what it is. Dropping the future loses nothing.
-    async fn receive(&mut self) -> (SocketAddr, SocketAddr, Bytes) {
-        core::future::poll_fn(|cx| self.poll_receive(cx)).await
-    }
-
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SocketAddr, Bytes)> {
-        let count = self.open.len();
-        for step in 0..count {
-            let index = (self.turn + step) % count;
-            let (to, socket) = &self.open[index];
-            loop {
-                let mut buffer = ReadBuf::new(&mut self.buffer);
-                match socket.poll_recv_from(cx, &mut buffer) {
-                    Poll::Ready(Ok(from)) => {
-                        let bytes = Bytes::copy_from_slice(buffer.filled());
-                        let to = *to;
-                        self.turn = (index + 1) % count;
-                        return Poll::Ready((from, to, bytes));
-                    }
-                    // an ICMP error of an earlier datagram: the server's port is closed, which is its affair
-                    Poll::Ready(Err(_)) => {}
-                    Poll::Pending => break,
-                }
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Sends from a virtual address to the server.
-    async fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let index = match self.open.iter().position(|(address, _)| *address == from) {
-            Some(index) => index,
-            None => self.open_for(from, to).await?,
-        };
-        let (_, socket) = &self.open[index];
-        match socket.send_to(bytes, to).await {
-            // the error of an earlier datagram, told now
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(bytes, to).await,
-            sent => sent,
-        }?;
-        Ok(())
-    }
-
-    async fn open_for(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
-        let host = match self.hosts.iter().position(|host| *host == from.ip()) {
-            Some(host) => host,
-            None => {
-                self.hosts.push(from.ip());
-                self.hosts.len() - 1
-            }
-        };
-        let own = u8::try_from(host + 1).map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
-        let socket = match (to.ip(), own) {
-            (IpAddr::V6(_), _) => UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await?,
-            // not every system has the whole of 127/8
-            (IpAddr::V4(_), Ok(own)) => match UdpSocket::bind((own, 0)).await {
-                Ok(socket) => socket,
-                Err(_) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?,
-            },
-            (IpAddr::V4(_), Err(_)) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?,
-        };
-        if self.open.len() == SOCKETS {
-            self.open.remove(0);
-        }
-        self.open.push((from, socket));
-        Ok(self.open.len() - 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn each_virtual_address_has_a_socket_and_hosts_differ() {
-        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let to = server.local_addr().unwrap();
-        let mut sockets = DeviceSockets::new();
-        let addresses = ["192.0.2.10:50000", "192.0.2.10:50001", "192.0.2.11:50000"];
-        let mut seen = Vec::new();
-        for address in addresses {
-            let from: SocketAddr = address.parse().unwrap();
-            for _ in 0..2 {
-                sockets.send(from, to, address.as_bytes()).await.unwrap();
-                let mut buffer = [0; 64];
-                let (length, real) = server.recv_from(&mut buffer).await.unwrap();
-                assert_eq!(&buffer[..length], address.as_bytes());
-                seen.push(real);
-                server.send_to(b"back", real).await.unwrap();
-                assert_eq!(sockets.receive().await, (to, from, Bytes::from_static(b"back")));
-            }
-        }
-        let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
-        assert_eq!(distinct.len(), 3);
-        assert_eq!(seen[0].ip(), seen[2].ip());
-        assert_ne!(seen[0].ip(), seen[4].ip());
-    }
-
-    #[tokio::test]
-    async fn addresses_do_not_grow_without_bound() {
-        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let to = server.local_addr().unwrap();
-        let mut sockets = DeviceSockets::new();
-        for port in 0..(SOCKETS as u16 + 10) {
-            let from = SocketAddr::from(([192, 0, 2, 10], 50_000 + port));
-            sockets.send(from, to, b"x").await.unwrap();
-        }
-        assert_eq!(sockets.open.len(), SOCKETS);
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => core::future::pending().await,
     }
 }

@@ -298,6 +298,7 @@ impl Session {
         spec.to = Some(to);
         let other = self
             .world
+            .bystanders
             .others
             .get_mut(&sender)
             .ok_or_else(|| "this party cannot send requests".to_owned())?;
@@ -409,6 +410,7 @@ impl Session {
             );
             let other = self
                 .world
+                .bystanders
                 .others
                 .get_mut(&sender)
                 .ok_or_else(|| "this party cannot push".to_owned())?;
@@ -452,7 +454,7 @@ impl Session {
         let path = all.get(&name).map(|r| setup::file_key(&setup::file_of(r).0));
         let release = change.release == Some(true);
         let now = self.now;
-        let files = match self.world.repositories.get_mut(&name) {
+        let files = match self.world.bystanders.repositories.get_mut(&name) {
             Some(repository) => repository.files(),
             None => self
                 .world
@@ -470,7 +472,7 @@ impl Session {
             files.set_file(&path, fotaproof_lwm2m::repository::File::new(image.bytes));
         }
         if release {
-            match self.world.repositories.get_mut(&name) {
+            match self.world.bystanders.repositories.get_mut(&name) {
                 Some(repository) => repository.release(now),
                 None => self.world.server.release(now),
             };

@@ -10,7 +10,7 @@ use fotaproof_adapter as adapter;
 use fotaproof_cases::ast::Case;
 use fotaproof_cases::claims::Claims;
 use fotaproof_net::{LinkSpec, RecordedFate};
-use fotaproof_trace::{Event, Finding, Verdict};
+use fotaproof_trace::{Event, Finding, Late, Verdict};
 
 /// A firmware package as the session pushes or serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +152,11 @@ pub enum Input {
         /// The datagram.
         bytes: Bytes,
     },
+    /// The network told that nobody listens at an address that something was sent to: a port of the IUT is closed.
+    Unreachable {
+        /// The address.
+        address: SocketAddr,
+    },
     /// Something happened to the IUT.
     Iut(IutReport),
     /// The SHA-256 of the image that the IUT holds, in hexadecimal, if it holds one.
@@ -169,6 +174,11 @@ pub enum AdapterInput {
     /// It says something. A driver whose adapter serves several cases gives each case the replies to its own requests and the events of
     /// its own instance.
     Message(adapter::Message),
+    /// It could not do what was asked of it.
+    Failed {
+        /// What, and why not.
+        reason: String,
+    },
     /// It breaks the protocol, so that nothing it says can be relied on.
     Broken {
         /// How.
@@ -204,6 +214,11 @@ pub enum IutReport {
     PowerCut,
     /// It could not be started.
     StartFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The adapter that has a hand in it did not do what was asked.
+    HandFailed {
         /// Why.
         reason: String,
     },
@@ -274,6 +289,8 @@ pub struct Outcome {
     pub measurements: Vec<Measurement>,
     /// How long the case took, in the IUT's time.
     pub duration: Duration,
+    /// The most that the harness itself was late, where its driver measures that.
+    pub late: Option<Late>,
     /// Number of expectations that were judged and held.
     pub held: u32,
     /// The IUT never registered.

@@ -282,7 +282,10 @@ fn content_matches(seen: &Seen, view: &MessageView<'_>, select: &MessageMatch) -
         || select
             .location
             .is_some_and(|want| want != view.options_of(option::LOCATION_PATH).next().is_some())
-        || select.format.is_some_and(|want| view.content_format() != Some(want.0))
+        || select
+            .format
+            .as_ref()
+            .is_some_and(|wanted| !wanted.iter().any(|want| view.content_format() == Some(want.0)))
         || select.token.as_ref().is_some_and(|want| want.0 != view.token())
     {
         return false;

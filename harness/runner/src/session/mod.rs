@@ -8,6 +8,7 @@ mod actions;
 mod answer;
 mod begin;
 mod burst;
+mod bystanders;
 mod composite;
 mod config;
 mod distances;
@@ -17,12 +18,15 @@ mod firmware;
 mod goals;
 mod judge;
 mod latest;
+pub(crate) mod link_events;
 mod messages;
 pub mod network;
 mod remembered;
 pub(crate) mod setup;
+mod spoilt;
 mod stimuli;
 pub(crate) mod tester;
+mod watched;
 pub(crate) mod world;
 
 pub use answer::sha256 as sha256_hex;
@@ -30,6 +34,7 @@ pub use config::{
     AdapterInput, Addresses, Input, IutCommand, IutReport, Measurement, Outcome, Output, PackageImage, SessionConfig,
     TesterConfig, Trouble,
 };
+pub use spoilt::{LATE_LIMIT, is_too_late};
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -50,6 +55,7 @@ use self::answer::Answer;
 use self::firmware::{Firmware, Sampled};
 use self::goals::Running;
 use self::messages::{MessageLog, Seen};
+use self::setup::trace_registration;
 use self::world::{PartyEvent, Sent, Turn, World, unplaced};
 
 /// Events of one case at the most: a guard against a livelock of ours or a flood.
@@ -68,6 +74,8 @@ pub struct Session {
     script: Script,
     /// What is only for a server under test.
     tester: tester::Tester,
+    /// What nobody can hold against the IUT.
+    spoilt: spoilt::Spoilt,
     out: VecDeque<Output>,
     event_no: u64,
     outcome: Option<Outcome>,
@@ -244,8 +252,10 @@ impl Session {
                 if (moves && to == self.config.addresses.server) || self.facts.iut_address.is_none() {
                     self.facts.iut_address = Some(from);
                 }
+                self.spoilt.heard = true;
                 self.world.take_from_iut(self.now, from, to, bytes);
             }
+            Input::Unreachable { address } => self.nobody_listens(address),
             Input::Iut(report) => self.iut_report(report),
             Input::ImageDigest(digest) => self.facts.image_digest = Some(digest),
             Input::Adapter(input) => {
@@ -459,6 +469,7 @@ impl Session {
 
     /// Takes a finding into the verdict and the stream.
     fn find(&mut self, finding: Finding) {
+        let finding = self.weighed(finding);
         let verdict = Verdict::of_finding(&finding, self.config.strict);
         if verdict > self.script.verdict {
             self.script.verdict = verdict;
@@ -534,6 +545,7 @@ impl Session {
                 self.finish();
                 return;
             }
+            IutReport::HandFailed { reason } => return self.adapter_broke(reason, reason),
             IutReport::Output { stderr, line } => IutEvent::Output {
                 stream: if *stderr { Stream::Stderr } else { Stream::Stdout },
                 line: line.clone(),
@@ -750,6 +762,7 @@ impl Session {
         for finding in found {
             self.find(finding);
         }
+        self.tell_deserted();
         if self.script.verdict == Verdict::None {
             self.script.verdict = Verdict::Pass;
         }
@@ -764,6 +777,7 @@ impl Session {
             notes: core::mem::take(&mut self.script.notes),
             measurements: core::mem::take(&mut self.script.measurements),
             duration: self.now,
+            late: self.spoilt.late(),
             held: self.script.held,
             never_registered: self.facts.registrations.is_empty() && self.tester.registered == 0,
             fates: self
@@ -777,24 +791,9 @@ impl Session {
             verdict: outcome.verdict,
             reason: outcome.reason.clone(),
             duration: self.now,
+            late: outcome.late,
         });
         self.outcome = Some(outcome.clone());
         self.out.push_back(Output::Done(Box::new(outcome)));
-    }
-}
-
-fn trace_registration(registration: &Registration, new: bool) -> fotaproof_trace::Registration {
-    fotaproof_trace::Registration {
-        endpoint: registration.endpoint.clone(),
-        location: registration.location_path(),
-        from: registration.address,
-        version: registration.lwm2m.to_string(),
-        lifetime: registration.lifetime,
-        objects: registration
-            .objects
-            .iter()
-            .map(|link| fotaproof_wire::link_format::encode(core::slice::from_ref(link)))
-            .collect(),
-        new,
     }
 }

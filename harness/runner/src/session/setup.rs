@@ -9,6 +9,7 @@ use fotaproof_cases::ast::{
 };
 use fotaproof_checks::{CheckConfig, Checks};
 use fotaproof_coap as coap;
+use fotaproof_lwm2m::registration::Registration;
 use fotaproof_lwm2m::repository::{
     Act, EmptyAck, Fault as RepositoryFault, File, FileServer, On, Repository, RepositoryConfig,
 };
@@ -50,14 +51,14 @@ pub(super) fn session(config: SessionConfig) -> Session {
             seed: config.seed ^ 0x6f74_6865 ^ ((i as u64 + 1) << 40),
             ..ServerConfig::default()
         };
-        world.others.insert(address, Server::new(other));
+        world.bystanders.others.insert(address, Server::new(other));
     }
     for (i, (name, repository)) in repositories(&case).into_iter().enumerate() {
         let made = repository_config(&name, &repository, &config, i as u64);
         match repository.at {
             RepositoryPlace::Server => world.server.serve_files(FileServer::new(made)),
             RepositoryPlace::Separate => {
-                world.repositories.insert(name, Repository::new(made));
+                world.bystanders.repositories.insert(name, Repository::new(made));
             }
         }
     }
@@ -93,6 +94,7 @@ pub(super) fn session(config: SessionConfig) -> Session {
         facts,
         script: Script::default(),
         tester: super::tester::Tester::default(),
+        spoilt: super::spoilt::Spoilt::default(),
         out: VecDeque::new(),
         event_no: 0,
         outcome: None,
@@ -273,10 +275,13 @@ fn not_the_servers_choice(config: &SessionConfig) -> Option<String> {
 
 /// Whether any step asks about messages, so that they are kept.
 fn asks_for_messages(case: &Case) -> bool {
+    const LARGEST: &str = "largest-packet";
     fn expect(e: &Expect) -> bool {
         e.messages.is_some()
             || e.silence.is_some()
             || e.compare.is_some()
+            || e.record.iter().flat_map(|all| all.iter()).any(|name| name == LARGEST)
+            || e.figures.iter().any(|all| all.value.contains_key(LARGEST))
             || [&e.should, &e.advice, &e.requires]
                 .into_iter()
                 .flatten()
@@ -314,4 +319,21 @@ pub(super) fn asks_for_old_version(case: &Case) -> bool {
     }
     case.all_steps()
         .any(|(_, step)| step.expect.as_ref().is_some_and(|e| expect(&e.value)))
+}
+
+/// A registration as the journal tells it.
+pub(super) fn trace_registration(registration: &Registration, new: bool) -> fotaproof_trace::Registration {
+    fotaproof_trace::Registration {
+        endpoint: registration.endpoint.clone(),
+        location: registration.location_path(),
+        from: registration.address,
+        version: registration.lwm2m.to_string(),
+        lifetime: registration.lifetime,
+        objects: registration
+            .objects
+            .iter()
+            .map(|link| fotaproof_wire::link_format::encode(core::slice::from_ref(link)))
+            .collect(),
+        new,
+    }
 }

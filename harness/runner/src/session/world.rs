@@ -7,17 +7,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fotaproof_lwm2m::repository::{Repository, RepositoryEvent};
+use fotaproof_lwm2m::repository::RepositoryEvent;
 use fotaproof_lwm2m::server::{Server, ServerEvent};
 use fotaproof_net as net;
-use fotaproof_trace::{Datagram, DtlsEvent, Event, EventKind, Fate, FateOfPacket, Fragment, Packet, Point, Toward};
+use fotaproof_trace::{Datagram, DtlsEvent, Event, EventKind, Packet, Point, Toward};
 
+use super::bystanders::Bystanders;
 use super::config::Addresses;
 use super::exchanges::Exchanges;
 use super::facts::Conversations;
 use super::latest::Latest;
+use super::link_events::{cut, entry, exit, fate_event, packet_event, toward_net, toward_trace};
 use super::tester::device::{Given, TestDevice};
 use super::tester::secure::Inner;
+use super::watched::Watched;
 
 /// One way between a device and a repository of the harness.
 const ASIDE: Duration = Duration::from_millis(20);
@@ -68,9 +71,8 @@ pub(super) fn unplaced(kind: EventKind) -> Arc<Event> {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) addresses: Addresses,
-    pub(crate) server: Server,
-    pub(crate) others: BTreeMap<SocketAddr, Server>,
-    pub(crate) repositories: BTreeMap<String, Repository>,
+    pub(crate) server: Watched<Server>,
+    pub(crate) bystanders: Watched<Bystanders>,
     /// Devices of the harness, where the IUT is a server.
     pub(crate) devices: BTreeMap<String, TestDevice>,
     /// Datagrams between devices and repositories, which never come near the IUT.
@@ -128,9 +130,8 @@ impl World {
     pub(crate) fn new(addresses: Addresses, server: Server, link: net::Link, packets: bool) -> Self {
         Self {
             addresses,
-            server,
-            others: BTreeMap::new(),
-            repositories: BTreeMap::new(),
+            server: Watched::new(server),
+            bystanders: Watched::new(Bystanders::default()),
             devices: BTreeMap::new(),
             aside: VecDeque::new(),
             beside: Conversations::default(),
@@ -219,11 +220,7 @@ impl World {
         }
         self.tell_datagram(
             Datagram {
-                point: if toward == Toward::Peer {
-                    Point::Iut
-                } else {
-                    Point::Peer
-                },
+                point: entry(toward),
                 toward,
                 datagram: datagram.0,
                 src,
@@ -299,38 +296,51 @@ impl World {
         }
     }
 
-    /// One round over all parts; false when nothing came of it.
+    /// One round over all parts; false when nothing came of it. There are some for each datagram, so that parts that rest are
+    /// passed over.
     fn step(&mut self, now: Duration) -> bool {
         let mut busy = false;
         // what is due
-        if self.server.poll_deadline().is_some_and(|at| at <= now) {
-            self.server.handle_timeout(now);
+        let (server, bystanders) = (self.server.begin(now), self.bystanders.begin(now));
+        if server && self.server.within().poll_deadline().is_some_and(|at| at <= now) {
+            self.server.within().handle_timeout(now);
         }
-        // this is asked several times for each datagram, and most cases have none of these
-        let others = !self.others.is_empty() || !self.repositories.is_empty();
-        if others {
-            self.others_due(now);
+        if bystanders {
+            self.bystanders.within().handle_timeout(now);
         }
         // what is sent
-        while let Some(transmit) = self.server.poll_transmit() {
-            busy = true;
-            let from = self.addresses.server;
-            self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+        if server {
+            while let Some(transmit) = self.server.within().poll_transmit() {
+                busy = true;
+                let from = self.addresses.server;
+                self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
+            }
         }
-        if others {
-            busy |= self.others_send(now);
+        if bystanders {
+            busy |= self.bystanders_send(now);
         }
         busy |= self.devices_step(now);
         // what is told
-        while let Some(event) = self.server.poll_event() {
-            busy = true;
-            self.out.push_back(Turn::Party(match event {
-                ServerEvent::Repository(event) => PartyEvent::Repository("main".to_owned(), Box::new(event)),
-                event => PartyEvent::Server(Box::new(event)),
-            }));
+        if server || self.server.is_awake() {
+            while let Some(event) = self.server.within().poll_event() {
+                busy = true;
+                self.out.push_back(Turn::Party(match event {
+                    ServerEvent::Repository(event) => PartyEvent::Repository("main".to_owned(), Box::new(event)),
+                    event => PartyEvent::Server(Box::new(event)),
+                }));
+            }
         }
-        if others {
-            busy |= self.others_told();
+        if bystanders || self.bystanders.is_awake() {
+            for event in self.bystanders.within().told() {
+                busy = true;
+                self.out.push_back(Turn::Party(event));
+            }
+        }
+        if server {
+            self.server.rest();
+        }
+        if bystanders {
+            self.bystanders.rest();
         }
         // what the link does
         while let Some(event) = self.link.poll(now) {
@@ -340,62 +350,14 @@ impl World {
         busy
     }
 
-    /// What is due at the other parties of the harness.
-    fn others_due(&mut self, now: Duration) {
-        for other in self.others.values_mut() {
-            if other.poll_deadline().is_some_and(|at| at <= now) {
-                other.handle_timeout(now);
-            }
-        }
-        for repository in self.repositories.values_mut() {
-            if repository.poll_deadline().is_some_and(|at| at <= now) {
-                repository.handle_timeout(now);
-            }
-        }
-    }
-
-    /// What they send.
-    fn others_send(&mut self, now: Duration) -> bool {
-        let mut busy = false;
-        let mut sent = Vec::new();
-        for (address, other) in &mut self.others {
-            while let Some(transmit) = other.poll_transmit() {
-                sent.push((*address, transmit));
-            }
-        }
-        for (name, repository) in &mut self.repositories {
-            let Some(address) = self.addresses.repositories.get(name).copied() else {
-                continue;
-            };
-            while let Some(transmit) = repository.poll_transmit() {
-                sent.push((address, transmit));
-            }
-        }
-        for (from, transmit) in sent {
-            busy = true;
-            if self.device_at(transmit.to).is_some() {
-                self.pass_by(now, from, transmit.to, transmit.bytes);
+    fn bystanders_send(&mut self, now: Duration) -> bool {
+        let sent = self.bystanders.within().sent(&self.addresses.repositories);
+        let busy = !sent.is_empty();
+        for (from, to, bytes) in sent {
+            if self.device_at(to).is_some() {
+                self.pass_by(now, from, to, bytes);
             } else {
-                self.enter(now, Toward::Iut, from, transmit.to, transmit.bytes, false);
-            }
-        }
-        busy
-    }
-
-    /// What they tell.
-    fn others_told(&mut self) -> bool {
-        let mut busy = false;
-        for other in self.others.values_mut() {
-            while let Some(event) = other.poll_event() {
-                busy = true;
-                self.out.push_back(Turn::Party(PartyEvent::Other(Box::new(event))));
-            }
-        }
-        for (name, repository) in &mut self.repositories {
-            while let Some(event) = repository.poll_event() {
-                busy = true;
-                self.out
-                    .push_back(Turn::Party(PartyEvent::Repository(name.clone(), Box::new(event))));
+                self.enter(now, Toward::Iut, from, to, bytes, false);
             }
         }
         busy
@@ -417,22 +379,8 @@ impl World {
                 ..
             } => {
                 if self.packets || fragment.is_some() || altered {
-                    self.out.push_back(Turn::event(EventKind::Packet(Packet {
-                        point: match point {
-                            net::Point::Iut => Point::Iut,
-                            net::Point::Peer => Point::Peer,
-                        },
-                        toward: toward_trace(toward),
-                        packet: packet.0,
-                        datagram: datagram.0,
-                        fragment: fragment.map(|f| Fragment {
-                            index: f.index,
-                            offset: f.offset,
-                            more: f.more,
-                        }),
-                        bytes,
-                        altered,
-                    })));
+                    let packet = packet_event(point, toward, packet, datagram, fragment, bytes, altered);
+                    self.out.push_back(Turn::event(EventKind::Packet(packet)));
                 }
             }
             net::LinkEvent::Fate {
@@ -452,17 +400,9 @@ impl World {
                 if rule.is_none() && disturbs(&fate) {
                     self.disturbed += 1;
                 }
-                let (fate, reason, delay) = fate_words(&fate);
-                self.out.push_back(Turn::event(EventKind::Fate(FateOfPacket {
-                    toward: self.latest.get(datagram).map_or(Toward::Peer, |note| note.toward),
-                    packet: packet.0,
-                    datagram: datagram.0,
-                    rule,
-                    fate,
-                    reason,
-                    delay,
-                    draw,
-                })));
+                let toward = self.latest.get(datagram).map_or(Toward::Peer, |note| note.toward);
+                let told = fate_event(toward, packet, datagram, rule, &fate, draw);
+                self.out.push_back(Turn::event(EventKind::Fate(told)));
             }
             net::LinkEvent::Delivered {
                 toward,
@@ -480,11 +420,7 @@ impl World {
                 let toward = toward_trace(toward);
                 self.tell_datagram(
                     Datagram {
-                        point: if toward == Toward::Peer {
-                            Point::Peer
-                        } else {
-                            Point::Iut
-                        },
+                        point: exit(toward),
                         toward,
                         datagram: datagram.0,
                         src,
@@ -561,6 +497,9 @@ impl World {
         let mut sent = Vec::new();
         for (name, device) in &mut self.devices {
             device.handle_timeout(now);
+            if device.is_idle() {
+                continue;
+            }
             while let Some(given) = device.poll(now) {
                 match given {
                     Given::Transmit { from, to, bytes, inner } => sent.push((from, to, bytes, inner)),
@@ -631,15 +570,17 @@ impl World {
             device.datagram(now, src, dst, payload);
         } else if dst == self.addresses.server {
             self.server.handle_datagram(now, src, payload);
-        } else if let Some(other) = self.others.get_mut(&dst) {
-            other.handle_datagram(now, src, payload);
+        } else if self.bystanders.others.contains_key(&dst) {
+            if let Some(other) = self.bystanders.others.get_mut(&dst) {
+                other.handle_datagram(now, src, payload);
+            }
         } else if let Some(name) = self
             .addresses
             .repositories
             .iter()
             .find(|(_, at)| **at == dst)
             .map(|(name, _)| name.clone())
-            && let Some(repository) = self.repositories.get_mut(&name)
+            && let Some(repository) = self.bystanders.repositories.get_mut(&name)
         {
             repository.handle_datagram(now, src, payload);
         }
@@ -647,31 +588,18 @@ impl World {
 
     /// When something is due.
     pub(crate) fn poll_deadline(&self) -> Option<Duration> {
-        let others = self.others.values().filter_map(Server::poll_deadline);
-        let repositories = self.repositories.values().filter_map(Repository::poll_deadline);
-        let devices = self.devices.values().filter_map(TestDevice::poll_deadline);
         let aside = self.aside.front().map(|(at, ..)| *at);
-        [self.server.poll_deadline(), self.link.poll_deadline(), aside]
-            .into_iter()
-            .flatten()
-            .chain(devices)
-            .chain(others)
-            .chain(repositories)
-            .min()
-    }
-}
-
-pub(crate) const fn toward_net(toward: Toward) -> net::Toward {
-    match toward {
-        Toward::Iut => net::Toward::Iut,
-        Toward::Peer => net::Toward::Peer,
-    }
-}
-
-pub(crate) const fn toward_trace(toward: net::Toward) -> Toward {
-    match toward {
-        net::Toward::Iut => Toward::Iut,
-        net::Toward::Peer => Toward::Peer,
+        let devices = self.devices.values().filter_map(TestDevice::poll_deadline).min();
+        [
+            self.server.next(),
+            self.link.poll_deadline(),
+            aside,
+            devices,
+            self.bystanders.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
@@ -683,36 +611,4 @@ const fn disturbs(fate: &net::Fate) -> bool {
         net::Fate::Dropped(net::DropReason::Oversize | net::DropReason::Filtered | net::DropReason::Rule) => false,
         net::Fate::Dropped(_) | net::Fate::Duplicated { .. } | net::Fate::Corrupted { .. } | net::Fate::Swapped => true,
     }
-}
-
-/// A fate as an event tells it: what, why, how much later.
-pub(crate) fn fate_words(fate: &net::Fate) -> (Fate, Option<String>, Option<Duration>) {
-    match fate {
-        net::Fate::Pass => (Fate::Pass, None, None),
-        net::Fate::Dropped(reason) => (Fate::Dropped, Some(format!("{reason:?}").to_ascii_lowercase()), None),
-        net::Fate::Delayed(by) => (Fate::Delayed, None, Some(*by)),
-        net::Fate::Duplicated { gap, .. } => (Fate::Duplicated, None, Some(*gap)),
-        net::Fate::Corrupted { .. } => (Fate::Corrupted, None, None),
-        net::Fate::Truncated(_) => (Fate::Truncated, None, None),
-        net::Fate::Swapped => (Fate::Swapped, None, None),
-        net::Fate::Refused => (Fate::Refused, None, None),
-    }
-}
-
-/// Into how many IP packets a datagram is cut, and the size of the largest.
-pub(crate) fn cut(spec: &net::LinkSpec, toward: Toward, ipv6: bool, payload: usize) -> (u16, u16) {
-    let header = if ipv6 { 40 } else { 20 };
-    let whole = header + 8 + payload;
-    let mtu = usize::from(spec.mtu(toward_net(toward)));
-    let fragments = matches!(spec.oversize, net::Oversize::Fragment | net::Oversize::Filter);
-    if whole <= mtu || !fragments {
-        return (1, u16::try_from(whole).unwrap_or(u16::MAX));
-    }
-    let fragment_header = if ipv6 { 8 } else { 0 };
-    let each = (mtu.saturating_sub(header + fragment_header) & !7).max(8);
-    let count = (8 + payload).div_ceil(each);
-    (
-        u16::try_from(count).unwrap_or(u16::MAX),
-        u16::try_from(header + fragment_header + each).unwrap_or(u16::MAX),
-    )
 }

@@ -118,6 +118,7 @@ pub(crate) fn real_case(case: &str, manifest: &str, folder: &Path) -> RealCase {
         lifetime: 300,
         endpoint: "test-1".to_owned(),
         hand: None,
+        skew: None,
     }
 }
 

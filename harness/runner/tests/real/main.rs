@@ -5,4 +5,5 @@
 mod board;
 mod common;
 mod iut;
+mod late;
 mod peers;

@@ -89,6 +89,58 @@ steps:
 }
 
 #[test]
+fn what_the_server_tells_of_a_device_is_counted() {
+    let case = "
+devices:
+  a: {notifications: con}
+  b: {}
+given:
+  - await: registration
+  - server-op: {device: a, observe: /5/0/3}
+  - device: {name: a, do: notify, path: /5/0/3}
+  - device: {name: a, do: update}
+  - wait: 2s
+steps:
+  - expect: {device: a, tells: {registrations: 1, updates: 1, notifications: 1}}
+  - expect: {device: b, tells: {registrations: 1, updates: 0, notifications: 0}}
+  - device: {name: a, do: notify, path: /5/0/3}
+    expect: {device: a, tells: {notifications: 2}, within: 5s}
+";
+    passes(case);
+    let told = fails(&case.replace("updates: 1", "updates: 2"));
+    assert_eq!(told, ["expected updates told: 2, seen 1"]);
+    let told = fails(&case.replace("notifications: 2", "notifications: 3"));
+    assert_eq!(told, ["expected notifications told: 3, seen 2"]);
+}
+
+#[test]
+fn a_message_may_have_one_of_several_formats() {
+    let case = |format: &str| {
+        format!(
+            "
+device: {{block: 512}}
+network: {{mtu: 600}}
+given:
+  - await: registration
+steps:
+  - update: {{method: push}}
+    as: update
+    expect: {{ends-well: true, within: 300s, figures: {{largest-packet: 572}}}}
+  - expect:
+      messages:
+        match: {{path: /5/0/0, block1-num: any}}
+        since: update
+        each: {{format: {format}}}
+"
+        )
+    };
+    passes(&case("[tlv, opaque]"));
+    assert!(fails(&case("[tlv, text]"))[0].contains("ct=42"));
+    let told = fails(&case("opaque").replace("572", "571"));
+    assert_eq!(told, ["expected largest-packet: 571B, seen 572B"]);
+}
+
+#[test]
 fn devices_are_told_apart_by_name() {
     passes(
         "

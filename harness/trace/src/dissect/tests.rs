@@ -68,6 +68,7 @@ fn a_ladder() {
                 verdict: Verdict::Fail,
                 reason: "it gave up".to_owned(),
                 duration: Duration::ZERO,
+                late: None,
             },
         ),
     ];

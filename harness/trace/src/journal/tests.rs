@@ -131,6 +131,11 @@ fn one_of_each() -> Vec<Event> {
             verdict: Verdict::Pass,
             reason: String::new(),
             duration: Duration::from_millis(93_000),
+            late: Some(Late {
+                by: Duration::from_millis(3_100),
+                wall: Duration::from_millis(31),
+                due: Duration::from_millis(12_000),
+            }),
         },
     ];
     kinds

@@ -33,6 +33,8 @@ pub(super) struct Shared {
 struct State {
     /// Why it is gone.
     gone: Option<AdapterError>,
+    /// Nobody used it when it ended.
+    idle: bool,
     faults: Vec<String>,
     left: Option<String>,
 }
@@ -44,6 +46,10 @@ impl Shared {
 
     pub(super) fn gone(&self) -> Option<AdapterError> {
         self.with(|state| state.gone.clone())
+    }
+
+    pub(super) fn ended_idle(&self) -> bool {
+        self.with(|state| state.gone.is_some() && state.idle)
     }
 
     pub(super) fn faults(&self) -> Vec<String> {
@@ -270,7 +276,8 @@ impl Holder {
                     }
                 }
                 Wake::Happening(Happening::Ended { status, success }) => {
-                    let said = if success { String::new() } else { self.child.said() };
+                    let told = success && self.quitting.is_some();
+                    let said = if told { String::new() } else { self.child.said() };
                     break (died(&status, said), success);
                 }
                 Wake::Timer => {
@@ -284,8 +291,10 @@ impl Holder {
             }
         };
         let left = self.child.end().await;
+        let idle = self.users.is_empty() && self.pending.is_empty() && self.raw.is_none() && killed.is_none();
         self.shared.with(|state| {
             state.gone = Some(gone.clone());
+            state.idle = idle;
             state.left.clone_from(&left);
         });
         self.farewell(&gone, success, left);

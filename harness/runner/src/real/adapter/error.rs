@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use fotaproof_adapter::{PROTOCOL, ReplyError};
+use fotaproof_adapter::{ErrorKind, PROTOCOL, ReplyError};
 
 /// Why an adapter did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +63,18 @@ pub enum AdapterError {
 }
 
 impl AdapterError {
+    /// In words, of one that turned out to be gone when a case began.
+    #[must_use]
+    pub fn before_the_case(&self) -> String {
+        format!("before this case began, {self}; it was started again")
+    }
+
+    /// Whether it cannot do this at all.
+    #[must_use]
+    pub const fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if matches!(error.kind, ErrorKind::Unsupported))
+    }
+
     /// Whether it was an orderly answer: the adapter works, and what it stands for did not do what was asked.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {

@@ -36,6 +36,8 @@ struct State {
     starts: u32,
     fruitless: u32,
     last: Option<AdapterError>,
+    /// How it ended while nobody used it, until that is told.
+    idle: Option<AdapterError>,
 }
 
 impl AdapterHost {
@@ -70,6 +72,9 @@ impl AdapterHost {
         }
         if let Some(dead) = state.adapter.take() {
             state.last = dead.gone();
+            if dead.ended_idle() {
+                state.idle = dead.gone();
+            }
         }
         if (state.fruitless >= FRUITLESS || state.starts >= STARTS)
             && let Some(last) = &state.last
@@ -96,11 +101,21 @@ impl AdapterHost {
         self.state.lock().await.starts
     }
 
+    /// How it ended while nobody used it, as between two cases; told once. A death that a case saw is that case's to tell.
+    pub async fn obituary(&self) -> Option<AdapterError> {
+        self.state.lock().await.idle.take()
+    }
+
     /// Ends it in order, if it runs.
     pub async fn quit(&self, within: Duration) -> Option<Farewell> {
         let adapter = self.state.lock().await.adapter.take()?;
         match adapter.gone() {
-            Some(_) => None,
+            Some(gone) => adapter.ended_idle().then(|| Farewell {
+                replied: Ok(()),
+                status: format!("before it was told to: {gone}"),
+                success: false,
+                left: adapter.left(),
+            }),
             None => Some(adapter.quit(within).await),
         }
     }

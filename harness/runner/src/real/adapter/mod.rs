@@ -19,7 +19,7 @@ pub mod serve;
 mod tests;
 
 use core::time::Duration;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -48,6 +48,7 @@ struct Inner {
     hello: Hello,
     shared: Arc<Shared>,
     users: AtomicU64,
+    served: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -127,6 +128,7 @@ impl Adapter {
                     hello,
                     shared,
                     users: AtomicU64::new(1),
+                    served: AtomicBool::new(false),
                     thread: Mutex::new(Some(thread)),
                 }),
             }),
@@ -148,6 +150,18 @@ impl Adapter {
     #[must_use]
     pub fn can(&self, operation: &str) -> bool {
         self.inner.hello.capabilities.iter().any(|known| known == operation)
+    }
+
+    /// Whether somebody used it.
+    #[must_use]
+    pub fn has_served(&self) -> bool {
+        self.inner.served.load(Ordering::Relaxed)
+    }
+
+    /// Whether it ended while nobody used it.
+    #[must_use]
+    pub fn ended_idle(&self) -> bool {
+        self.inner.shared.ended_idle()
     }
 
     /// Why it is gone, once it is.
@@ -229,6 +243,7 @@ impl Adapter {
     }
 
     fn ask(&self, ask: Ask) -> Result<(), AdapterError> {
+        self.inner.served.store(true, Ordering::Relaxed);
         let sent = self.inner.asked.as_ref().is_some_and(|asked| asked.send(ask).is_ok());
         if sent { Ok(()) } else { Err(self.end()) }
     }

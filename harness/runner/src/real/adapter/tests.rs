@@ -232,14 +232,15 @@ async fn a_hand_does_what_a_session_asks_of_a_device() {
         read e; echo '{"id":5,"ok":{"sha256":""}}'
         read f; echo '{"id":6,"error":{"kind":"failed","message":"the relay is stuck"}}'
         read g"#;
-    let hand = Hand {
+    let mut hand = Hand {
         adapter: Adapter::start(&launch(script)).await.unwrap(),
         instance: "dev".to_owned(),
+        host: None,
     };
     assert!(hand.acts());
-    hand.clone().act(IutCommand::Fresh).await.unwrap();
+    hand.act(IutCommand::Fresh, false).await.unwrap();
     assert_eq!(hand.image_digest().await.unwrap().as_deref(), Some("00ff"));
     assert_eq!(hand.image_digest().await.unwrap(), None);
-    let stuck = hand.clone().act(IutCommand::PowerCut).await.unwrap_err();
+    let stuck = hand.act(IutCommand::PowerCut, false).await.unwrap_err().to_string();
     assert!(stuck.contains("the relay is stuck"), "{stuck}");
 }

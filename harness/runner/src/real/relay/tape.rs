@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fotaproof_net as net;
-use fotaproof_trace::{CaptureInfo, CaptureWriter, Event, EventKind, FateOfPacket, Fragment, Packet, Point};
+use fotaproof_trace::{CaptureInfo, CaptureWriter, Event, EventKind, Toward};
 
-use crate::session::world::{fate_words, toward_trace};
+use crate::session::link_events::{fate_event, packet_event};
 
 /// Bytes of packets that wait for comments. What the link says about a packet comes at once, so few are enough, and a
 /// relay that is killed leaves nearly all.
@@ -64,22 +64,7 @@ impl Tape {
                 ..
             } => {
                 self.packets += 1;
-                let packet = Packet {
-                    point: match point {
-                        net::Point::Iut => Point::Iut,
-                        net::Point::Peer => Point::Peer,
-                    },
-                    toward: toward_trace(*toward),
-                    packet: packet.0,
-                    datagram: datagram.0,
-                    fragment: fragment.map(|part| Fragment {
-                        index: part.index,
-                        offset: part.offset,
-                        more: part.more,
-                    }),
-                    bytes: bytes.clone(),
-                    altered: *altered,
-                };
+                let packet = packet_event(*point, *toward, *packet, *datagram, *fragment, bytes.clone(), *altered);
                 (*at, EventKind::Packet(packet))
             }
             net::LinkEvent::Fate {
@@ -90,18 +75,8 @@ impl Tape {
                 fate,
                 draw,
             } => {
-                let (fate, reason, delay) = fate_words(fate);
-                let fate = FateOfPacket {
-                    // a comment stands on its packet, which knows the direction
-                    toward: toward_trace(net::Toward::Peer),
-                    packet: packet.0,
-                    datagram: datagram.0,
-                    rule: rule.clone(),
-                    fate,
-                    reason,
-                    delay,
-                    draw: *draw,
-                };
+                // a comment stands on its packet, which knows the direction
+                let fate = fate_event(Toward::Peer, *packet, *datagram, rule.clone(), fate, *draw);
                 (*at, EventKind::Fate(fate))
             }
             net::LinkEvent::Delivered { .. } | net::LinkEvent::Refused { .. } => return Ok(()),

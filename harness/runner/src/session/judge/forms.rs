@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fotaproof_cases::ast::{Expect, TlvEntryKind, TlvExpect, ValueMatch};
+use fotaproof_net as net;
 use fotaproof_wire::link_format::Link;
 use fotaproof_wire::path::LwPath;
 use fotaproof_wire::tlv::{self, TlvEntry, TlvKind};
@@ -10,6 +11,7 @@ use fotaproof_wire::tlv::{self, TlvEntry, TlvKind};
 use super::super::Session;
 use super::super::answer::{Answer, value_text};
 use super::super::goals::Running;
+use super::super::messages;
 use super::{Poll, broken};
 
 /// The word for an attribute that is not there.
@@ -200,9 +202,18 @@ impl Session {
             "bytes" => ((traffic.bytes - since.traffic.bytes) as f64, "B"),
             "packets" => ((traffic.packets - since.traffic.packets) as f64, ""),
             "fragments" => ((traffic.fragments - since.traffic.fragments) as f64, ""),
+            "largest-packet" => (f64::from(self.largest_packet(since.log)), "B"),
             "transmissions" => ((traffic.datagrams - since.traffic.datagrams) as f64, ""),
             _ => return None,
         })
+    }
+
+    /// The largest IP packet of the IUT from there on that the link takes in one piece.
+    fn largest_packet(&self, since: usize) -> u16 {
+        let mtu = self.world.link.spec().mtu(net::Toward::Peer);
+        let whole = |seen: &&messages::Seen| seen.by_iut && seen.packets == 1 && seen.largest <= mtu;
+        let all = self.facts.log.since(since).filter(whole);
+        all.map(|seen| seen.largest).max().unwrap_or(0)
     }
 
     pub(super) fn judge_figures(&self, e: &Expect, running: &Running) -> Poll {

@@ -90,6 +90,7 @@ enum What {
     Progress,
     Executes,
     Facts,
+    Tells,
     AnyOf {
         at: usize,
         inner: Judging,
@@ -281,6 +282,9 @@ impl Session {
         }
         if let Some(at) = &e.not_status {
             add(at.pos.line, What::NotStatus);
+        }
+        if let Some(at) = &e.tells {
+            add(at.pos.line, What::Tells);
         }
         if let Some(at) = &e.executes {
             add(at.pos.line, What::Executes);
@@ -583,6 +587,7 @@ impl Session {
             What::Progress => self.judge_progress(&e, goal.until),
             What::Executes => self.judge_executes(&e, goal.until),
             What::Facts => self.judge_facts(&e, goal.until),
+            What::Tells => self.judge_tells(&e, goal.until),
             What::Path(..) if self.is_tester() => self.device_path(&e, goal.until),
             What::Ends(_, next) if self.is_tester() => self.device_ends(&e, next, goal.until, running.began.at),
             What::Pair(_) if self.is_tester() => self.device_pair(&e, None),
@@ -717,6 +722,7 @@ fn name_of(what: &What) -> &'static str {
         What::Progress => "what the server tells of the update",
         What::Executes => "the number of Executes",
         What::Facts => "what the device knows",
+        What::Tells => "what the server has told of the device",
         What::AnyOf { .. } => "the outcome",
         What::Record => "the record",
     }

@@ -80,6 +80,7 @@ impl Session {
                 let line: String = line.chars().take(400).collect();
                 self.adapter_broke(&format!("the adapter breaks the protocol: {reason}"), &line);
             }
+            AdapterInput::Failed { reason } => self.adapter_broke(&reason, &reason),
             AdapterInput::Died { status } => self.adapter_broke(&format!("the adapter ended: {status}"), &status),
             AdapterInput::Message(message) => {
                 self.emit(EventKind::Note {
@@ -94,7 +95,7 @@ impl Session {
     }
 
     /// The adapter cannot be relied on: the case says nothing of the server.
-    pub(super) fn adapter_broke(&mut self, title: &str, seen: &str) {
+    pub(in crate::session) fn adapter_broke(&mut self, title: &str, seen: &str) {
         let finding = Finding {
             source: FindingSource::Harness,
             grade: Grade::Must,
@@ -130,6 +131,7 @@ impl Session {
             Event::Registered {
                 endpoint, registration, ..
             } => {
+                self.tester.told.entry(endpoint.clone()).or_default().registrations += 1;
                 self.tester.observations.retain(|(of, _), _| *of != endpoint);
                 self.update_registered(&endpoint, &registration);
                 self.tester.registrations.insert(endpoint, registration);
@@ -137,6 +139,7 @@ impl Session {
             Event::Updated {
                 endpoint, registration, ..
             } => {
+                self.tester.told.entry(endpoint.clone()).or_default().updates += 1;
                 self.update_updated(&endpoint, &registration.address);
                 if let Some(known) = self.tester.registrations.get_mut(&endpoint) {
                     known.address = registration.address;
@@ -152,6 +155,7 @@ impl Session {
                 response,
                 ..
             } => {
+                self.tester.told.entry(endpoint.clone()).or_default().notifications += 1;
                 if let Some(value) = response.value.as_ref().and_then(value_from_adapter)
                     && let Ok(path) = path.parse::<LwPath>()
                 {

@@ -285,6 +285,11 @@ impl TestDevice {
         }
     }
 
+    /// Whether nothing can have come of it since its last turn.
+    pub(crate) const fn is_idle(&self) -> bool {
+        !self.touched && self.secured.is_none()
+    }
+
     /// Whether something happened to it since this was asked last.
     pub(crate) fn take_touched(&mut self) -> bool {
         core::mem::take(&mut self.touched)

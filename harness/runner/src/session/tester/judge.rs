@@ -488,6 +488,27 @@ impl Session {
         )
     }
 
+    /// What the server has told of the device.
+    pub(in crate::session) fn judge_tells(&self, e: &Expect, until: Duration) -> Poll {
+        let Some(want) = e.tells.as_ref().map(|at| &at.value) else {
+            return Poll::Held(String::new());
+        };
+        let endpoint = match self.judged_device(e) {
+            Ok(device) => &device.config().endpoint,
+            Err(poll) => return poll,
+        };
+        let told = self.tester.told.get(endpoint).copied().unwrap_or_default();
+        self.wait_for_all(
+            e,
+            until,
+            &[
+                ("registrations told", want.registrations.as_ref(), told.registrations),
+                ("updates told", want.updates.as_ref(), told.updates),
+                ("notifications told", want.notifications.as_ref(), told.notifications),
+            ],
+        )
+    }
+
     /// The pair of the device that a step compares with, before its action.
     pub(in crate::session) fn device_before(&self, running: &Running) -> Option<(u8, u8)> {
         let expect = running.step.expect.as_ref()?;

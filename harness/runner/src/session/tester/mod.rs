@@ -28,6 +28,14 @@ use super::{Closing, Output, Session};
 /// How long the server has to answer at the end of a case: MAX_TRANSMIT_WAIT (RFC 7252 section 4.8.2).
 const LAST_ANSWER: Duration = Duration::from_secs(93);
 
+/// How many events of an endpoint the adapter told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    registrations: u64,
+    updates: u64,
+    notifications: u64,
+}
+
 /// Memory of a session with a server under test, beside the devices, which live in the world.
 #[derive(Debug, Default)]
 pub(crate) struct Tester {
@@ -46,6 +54,8 @@ pub(crate) struct Tester {
     pub(super) replies: BTreeMap<u64, Answer>,
     /// Names of observations by endpoint and path.
     observations: BTreeMap<(String, String), String>,
+    /// How much the adapter told of each endpoint.
+    told: BTreeMap<String, Told>,
     /// The last registration that the adapter told, by endpoint.
     registrations: BTreeMap<String, protocol::Registration>,
     pub(super) updates: Vec<UpdateRun>,
@@ -112,6 +122,7 @@ impl Session {
         self.world.addresses.server = address;
         self.tester.ports = (address.port(), secure.map(|secure| secure.port()));
         self.facts.iut_address = Some(address);
+        self.server_named([address].into_iter().chain(secure));
         self.facts.iut_running = true;
         self.tester.started = true;
         self.emit(EventKind::Iut(IutEvent::Started));

@@ -13,6 +13,7 @@ use super::device::{TestDevice, package};
 use super::protocol::NOBODY;
 use super::server::FIRST;
 use super::{Probe, Watch, refused};
+use crate::real::keeper::KeptFolder;
 use crate::session::sha256_hex as digest_of;
 
 /// What an update may take beyond an answer: hundreds of blocks and an installation.
@@ -30,7 +31,7 @@ struct Run<'a> {
 }
 
 pub(super) async fn of_a_server(probe: &mut Probe, adapter: &Adapter, watch: &mut Watch, device: &mut TestDevice) {
-    let Ok(folder) = tempfile::tempdir() else { return };
+    let Ok(folder) = KeptFolder::new() else { return };
     let mut run = Run {
         folder: folder.path().to_path_buf(),
         probe,
