@@ -219,10 +219,23 @@ fn an_adapter_that_does_not_keep_to_its_protocol() {
             "twice",
             "other-ids",
             "chatty",
-            "floods-events",
             "gigabyte",
         ];
         insta::assert_snapshot!("run-breaks-the-protocol", all(&faults, hello_with));
+    }
+}
+
+/// What the case hears of first, a message too many or that the harness ended the adapter for that, depends on who is faster.
+#[test]
+fn an_adapter_that_says_more_than_anybody_can_hear() {
+    if has_python() {
+        let told = hello_with("floods-events").told();
+        let begins = "  exit code 5\n  sanity.server-alive: error, blame adapter: the adapter ";
+        assert!(told.starts_with(begins), "{told}");
+        assert!(
+            told.contains("more than 10000 messages at once for `sanity-server-alive`"),
+            "{told}"
+        );
     }
 }
 
@@ -245,9 +258,17 @@ fn an_adapter_that_fails() {
 #[test]
 fn a_server_that_cannot_be_talked_to() {
     if has_python() {
-        let faults = ["refuses", "talks-garbage", "resets", "says-nothing"];
+        let faults = ["refuses", "talks-garbage", "resets", "says-nothing", "closes-its-port"];
         insta::assert_snapshot!("run-server", all(&faults, hello_with));
     }
+}
+
+/// Neither the adapter nor, behind one that is there, the server.
+#[test]
+fn a_server_that_is_not_there() {
+    let run = |adapter: &[&str]| Run::of(adapter, "", &["sanity.server-alive"]).told();
+    let told = [run(&["no-such-server"]), run(&["/nowhere/server"])].concat();
+    insta::assert_snapshot!("run-not-there", told);
 }
 
 #[test]

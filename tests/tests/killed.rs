@@ -148,6 +148,16 @@ fn of_a_preparation() {
     });
 }
 
+#[test]
+fn of_a_builder_of_packages() {
+    killed(KILL, &["run", "--no-evidence", "push.happy", "--iut"], |command| {
+        let command = command.replace(']', ", nohup]");
+        Some(format!(
+            "name: deaf\ncommand: [sleep, \"1000\"]\nclaims: [push]\npackages: {{valid: {{command: {command}}}}}\n"
+        ))
+    });
+}
+
 /// The first asks for an orderly end, the second ends the harness at once.
 #[test]
 fn by_a_second_interrupt() {

@@ -42,7 +42,7 @@ fn play(config: SessionConfig, mut iut: VirtualIut) -> Outcome {
                     }
                     Output::Adapter(request) => {
                         assert!(!request.operation.name().starts_with("update-"), "{request:?}");
-                        iut.request(now, request);
+                        iut.request(now, *request);
                     }
                     Output::Done(outcome) => return *outcome,
                 }

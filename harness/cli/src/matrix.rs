@@ -1,6 +1,6 @@
 //! `matrix`: every client against every server.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,9 @@ pub(crate) struct MatrixArgs {
     /// The folder for the runs.
     #[arg(long, value_name = "DIR", default_value = "fotaproof-out")]
     out: PathBuf,
+    /// The folder of a run that was interrupted or killed: what ended there stays, the rest is run. The other arguments are those of that run.
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    resume: Option<PathBuf>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = MatrixFormat::Human)]
     format: MatrixFormat,
@@ -108,9 +111,16 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
             party.at_speed(role, args.speed).map_err(Failure::Usage)?;
         }
     }
+    let earlier = match &args.resume {
+        Some(folder) => Some(earlier(folder, &plan, args)?),
+        None => None,
+    };
     let flag = interrupt::flag();
     let started = SystemTime::now();
-    let folder = new_folder(&args.out, &run_name(started)).map_err(|error| Failure::Environment(error.to_string()))?;
+    let folder = match &args.resume {
+        Some(folder) => folder.clone(),
+        None => new_folder(&args.out, &run_name(started)).map_err(|error| Failure::Environment(error.to_string()))?,
+    };
     let cells = plan.clients.len() * plan.servers.len() * plan.networks.len() * plan.ways.len();
     let options = Options {
         jobs: args.jobs,
@@ -118,23 +128,40 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
         speed: args.speed,
         today: humantime::format_rfc3339_seconds(started).to_string()[..10].to_owned(),
         limit: args.timeout.map(Duration::from_secs),
+        earlier: earlier
+            .as_ref()
+            .map(|earlier| earlier.cells.clone())
+            .unwrap_or_default(),
     };
     let shown = Shown::new(cells, args.format == MatrixFormat::Human);
     let begun = Instant::now();
-    let so_far = SoFar::new(results(
-        args,
-        &plan,
-        Finished::default(),
-        &folder,
-        started,
-        Duration::ZERO,
-    ));
+    let nothing_yet = Finished {
+        cells: options.earlier.clone(),
+        clients: plan.clients.iter().map(Party::described).collect(),
+        servers: plan.servers.iter().map(Party::described).collect(),
+        ..Finished::default()
+    };
+    let so_far = SoFar::new(results(args, &plan, nothing_yet, &folder, started, Duration::ZERO));
     let finished = run(&plan, &options, &flag, &|event| {
         shown.on(&event);
         so_far.on(&event, &folder, begun.elapsed());
     });
     shown.bar.finish_and_clear();
     let mut results = results(args, &plan, finished, &folder, started, begun.elapsed());
+    if let Some(earlier) = earlier {
+        results.seconds += earlier.seconds;
+        results.started = earlier.started;
+        for (party, before) in [
+            (&mut results.clients, earlier.clients),
+            (&mut results.servers, earlier.servers),
+        ] {
+            for party in party.iter_mut().filter(|party| party.version.is_none()) {
+                // who had nothing more to do was not asked again
+                let same = before.iter().find(|before| before.name == party.name);
+                party.version = same.and_then(|before| before.version.clone());
+            }
+        }
+    }
     if flag.load(Ordering::Relaxed) {
         results.exit_code = exit_code::INTERRUPTED;
     }
@@ -159,6 +186,35 @@ pub(crate) fn matrix(args: &MatrixArgs) -> Done {
     // what was found is told first: a disk that is full does not take it away
     written?;
     Ok(results.exit_code)
+}
+
+/// The run that is resumed, if it was one of the same plan.
+fn earlier(folder: &Path, plan: &Plan, args: &MatrixArgs) -> Result<MatrixResults, Failure> {
+    let file = folder.join(json::FILE);
+    let refused = |why: String| Failure::Usage(format!("{} cannot be resumed: {why}", folder.display()));
+    let text = std::fs::read(&file).map_err(|error| refused(format!("{}: {error}", file.display())))?;
+    let results = json::read(&text).map_err(|error| refused(format!("{}: {error}", file.display())))?;
+    for (option, is_same, was) in [
+        ("--seed", results.seed == plan.seed, results.seed.to_string()),
+        ("--size", results.size == plan.size, results.size.to_string()),
+        (
+            "--speed",
+            (results.speed - args.speed).abs() < 1e-9,
+            results.speed.to_string(),
+        ),
+    ] {
+        if !is_same {
+            return Err(refused(format!("it was run with {option} {was}")));
+        }
+    }
+    let same = |parties: &[Party], before: &[fotaproof_reports::matrix::Party]| {
+        let now = parties.iter().map(|party| (&party.name, &party.manifest_file));
+        now.eq(before.iter().map(|party| (&party.name, &party.manifest)))
+    };
+    if !(same(&plan.clients, &results.clients) && same(&plan.servers, &results.servers)) {
+        return Err(refused("other clients or servers took part in it".to_owned()));
+    }
+    Ok(results)
 }
 
 fn plan(args: &MatrixArgs) -> Result<Plan, Failure> {
@@ -375,24 +431,34 @@ fn write_files(folder: &Path, results: &MatrixResults) -> Result<(), Failure> {
 }
 
 /// What is on the disk while the run goes on, so that a run that is killed leaves what it had.
-struct SoFar(Mutex<MatrixResults>);
+struct SoFar {
+    results: Mutex<MatrixResults>,
+    /// Cells on the disk.
+    written: AtomicUsize,
+}
 
 impl SoFar {
     fn new(mut results: MatrixResults) -> Self {
         results.aborted = Some("this was written while the run went on; the cells that had ended are here".to_owned());
         results.exit_code = exit_code::INCONCLUSIVE;
-        Self(Mutex::new(results))
+        Self {
+            results: Mutex::new(results),
+            written: AtomicUsize::new(0),
+        }
     }
 
     fn on(&self, event: &Progress<'_>, folder: &Path, took: Duration) {
-        let (Progress::Ended { cell }, Ok(mut results)) = (event, self.0.lock()) else {
+        let (Progress::Ended { cell }, Ok(mut results)) = (event, self.results.lock()) else {
             return;
         };
+        results.cells.retain(|known| known.id != cell.id);
         results.cells.push((*cell).clone());
         results.totals = totals(&results.cells);
         results.seconds = took.as_secs_f64();
-        // of many cells that take no time the last alone matters
-        if cell.wall_ms >= 1000.0 {
+        let (written, all) = (self.written.load(Ordering::Relaxed), results.cells.len());
+        // not each of many cells that take no time: what is written grows with every one
+        if cell.wall_ms >= 1000.0 || all > written + written / 8 {
+            self.written.store(all, Ordering::Relaxed);
             // a disk that is full is told at the end
             let _ = json::write_file(&folder.join(json::FILE), &results);
         }

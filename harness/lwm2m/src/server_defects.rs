@@ -106,6 +106,7 @@ server_defects! {
     RepoEtagChanges = "srv-repo-etag-changes": "From block 8 on the repository gives another ETag for the same file.",
     UnknownDeliveryWaits = "srv-unknown-delivery-waits": "A Delivery Method that nobody knows makes an update wait for ever.",
     SeparateCopyIgnored = "srv-separate-copy-ignored": "The copy of a separate response gets no ACK.",
+    OwnRepositoryOnly = "srv-own-repository-only": "The URI of the server's own repository is written, whatever URI the operator gave.",
     RepoEtagStays = "srv-repo-etag-stays": "A new file under the path of an old one keeps its ETag.",
     UriTooLong = "srv-uri-too-long": "A Package URI of more than 255 octets is written.",
     NotificationTwice = "srv-notification-twice": "The copy of a confirmable notification is told as another one.",

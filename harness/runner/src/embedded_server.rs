@@ -9,11 +9,13 @@ use fotaproof_adapter as adapter;
 use fotaproof_lwm2m::update_server::{UpdateServer, UpdateServerConfig};
 
 use crate::session::PackageImage;
+use crate::watched::{Timed, Watched};
 
 /// The embedded server with its address.
 #[derive(Debug)]
 pub struct EmbeddedServer {
-    server: UpdateServer,
+    /// Asked far more often than something happens to it.
+    server: Watched<UpdateServer>,
     address: SocketAddr,
     secure: Option<SocketAddr>,
     /// Packages by the names under which the session speaks of them.
@@ -40,13 +42,19 @@ pub enum ServerOutput {
     Message(adapter::Message),
 }
 
+impl Timed for UpdateServer {
+    fn poll_deadline(&self) -> Option<Duration> {
+        self.poll_deadline()
+    }
+}
+
 impl EmbeddedServer {
     /// A server that can take these packages.
     #[must_use]
     pub fn new(config: UpdateServerConfig, packages: &BTreeMap<String, PackageImage>) -> Self {
         let (address, secure) = (config.address, config.secure);
         Self {
-            server: UpdateServer::new(config),
+            server: Watched::new(UpdateServer::new(config)),
             address,
             secure,
             files: packages
@@ -96,7 +104,7 @@ impl EmbeddedServer {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if self.server.poll_deadline().is_some_and(|at| at <= now) {
+        if self.server.next().is_some_and(|at| at <= now) {
             self.server.handle_timeout(now);
         }
     }
@@ -104,17 +112,29 @@ impl EmbeddedServer {
     /// When something is due.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Duration> {
-        self.server.poll_deadline()
+        self.server.next()
     }
 
     /// The next thing for the driver.
     pub fn poll_output(&mut self) -> Option<ServerOutput> {
-        if let Some(message) = self.server.poll_message() {
+        if !self.server.is_awake() {
+            return None;
+        }
+        let output = self.next_output();
+        if output.is_none() {
+            self.server.sleep();
+        }
+        output
+    }
+
+    fn next_output(&mut self) -> Option<ServerOutput> {
+        let server = self.server.within();
+        if let Some(message) = server.poll_message() {
             return Some(ServerOutput::Message(message));
         }
-        let (from, transmit) = match self.server.poll_transmit() {
+        let (from, transmit) = match server.poll_transmit() {
             Some(transmit) => (self.address, transmit),
-            None => (self.secure?, self.server.poll_secure_transmit()?),
+            None => (self.secure?, server.poll_secure_transmit()?),
         };
         Some(ServerOutput::Transmit {
             from,

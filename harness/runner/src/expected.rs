@@ -268,4 +268,31 @@ mod tests {
         assert_eq!(judged(&mut entries, check, "ACK 5.00").verdict, Verdict::Fail);
         assert_eq!(entries.stale("2026-01-01", false).len(), 1);
     }
+
+    fn judged_late(expectations: &mut Expectations, seen: &str) -> Judged {
+        let late = Finding {
+            blame: Blame::Harness,
+            ..finding(STEP, seen)
+        };
+        let outcome = Outcome {
+            verdict: Verdict::Inconclusive,
+            ..outcome(vec![late])
+        };
+        expectations.judge("net.loss.burst[run=8]", &outcome, false)
+    }
+
+    #[test]
+    fn what_is_expected_is_expected_however_late_the_harness_was() {
+        let mut entries = expectations("  seen: \"4.05\"\n");
+        assert!(judged_late(&mut entries, "4.05 Method Not Allowed").expected.is_some());
+        assert!(entries.stale("2026-01-01", false).is_empty());
+    }
+
+    #[test]
+    fn what_the_harness_was_late_for_fails_nobody_and_leaves_no_entry_stale() {
+        let mut entries = expectations("  seen: \"4.05\"\n");
+        let judged = judged_late(&mut entries, "no answer");
+        assert_eq!((judged.verdict, judged.expected), (Verdict::Inconclusive, None));
+        assert!(entries.stale("2026-01-01", false).is_empty());
+    }
 }

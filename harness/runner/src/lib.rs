@@ -17,3 +17,4 @@ pub mod shrink;
 pub mod sweep;
 pub mod virtual_driver;
 pub mod virtual_iut;
+mod watched;

@@ -1,15 +1,17 @@
 //! Firmware packages of a case, made as the manifest says.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use fotaproof_cases::ast::{Case, Firmware, Role, Size};
 use fotaproof_cases::manifest::{Manifest, PackageSource};
 use fotaproof_lwm2m::package::{self, PackageKind};
+use nix::unistd::Pid;
 
-use crate::real::keeper::KeptFolder;
+use crate::real::keeper::{Kept, KeptFolder};
 use crate::session::PackageImage;
 
 /// Name of the package that a case's `firmware` makes.
@@ -190,14 +192,23 @@ fn supplied(
     let Some((program, arguments)) = filled.split_first() else {
         return Err(failed("it is empty".to_owned()));
     };
-    let done = Command::new("timeout")
+    let kept = Kept::new(None);
+    let builder = Command::new("timeout")
         .arg(COMMAND_SECONDS.to_string())
         .arg(program)
         .args(arguments)
         .current_dir(folder)
-        .stdin(std::process::Stdio::null())
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
         .map_err(|error| failed(error.to_string()))?;
+    if let Ok(pid) = i32::try_from(builder.id()) {
+        kept.group(Pid::from_raw(pid));
+    }
+    let done = builder.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    drop(kept);
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr)
             .lines()

@@ -310,6 +310,9 @@ fn run_case(
         },
         &|| interrupt.load(Ordering::Relaxed),
     );
+    if let Some(evidence) = &mut evidence {
+        evidence.settle();
+    }
     let mut result = judged(case, options, &outcome, evidence.as_ref(), expectations);
     if let Some(evidence) = evidence {
         evidence.finish()?;

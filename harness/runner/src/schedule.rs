@@ -64,6 +64,8 @@ pub(crate) fn run_all(schedule: &Schedule<'_>, error: &Mutex<Option<RunError>>) 
         Role::Client => Scaling::default(),
     };
     let host = launch_of(manifest, folder, &root, scratch.path()).map(|launch| {
+        // what cannot be made, the adapter misses
+        let _ = std::fs::create_dir_all(scratch.path());
         let mut launch = launch.scaled(&scaling);
         launch.log = schedule.options.folder.as_ref().map(|run| run.join("adapter.log"));
         Arc::new(AdapterHost::new(launch))
@@ -378,13 +380,12 @@ fn case_result(schedule: &Schedule<'_>, place: &Place<'_>, i: usize) -> Result<C
                 .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX))
                 .or(place.manifest.lifetime)
                 .unwrap_or(LIFETIME),
-            hand: adapter.map(|adapter| Hand {
-                adapter,
-                instance: match &place.manifest.board {
+            hand: adapter.map(|adapter| {
+                let instance = match &place.manifest.board {
                     Some(board) => board.value.endpoint.clone(),
                     None => endpoint.clone(),
-                },
-                host: place.host.clone(),
+                };
+                Hand::new(adapter, instance, place.host.clone())
             }),
             endpoint,
             skew: None,

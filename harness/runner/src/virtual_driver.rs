@@ -37,7 +37,7 @@ pub fn run(
                             session.handle(now, Input::Iut(report));
                         }
                     }
-                    Output::Adapter(request) => iut.request(now, request),
+                    Output::Adapter(request) => iut.request(now, *request),
                     Output::AskImageDigest => session.handle(now, Input::ImageDigest(iut.image_digest())),
                     Output::Done(outcome) => return *outcome,
                 }

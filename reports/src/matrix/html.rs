@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::view::{
     COLUMNS, LEGEND, MEASURED, STALE, blame, evidence, figures, findings, grids, headline, href, interop, is_problem,
-    named, network_note, next, outcome, short, summary,
+    named, network_note, next, outcome, short, speed_note, summary,
 };
 use super::{Cell, MatrixResults, Party, Side, Way};
 use crate::model::{Finding, Verdict};
@@ -25,7 +25,7 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #f85149; --unsure: #d29922; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; } th, td { padding: .3rem .8rem; border: 1px solid var(--line); }
-.grid td { text-align: center; min-width: 8rem; } .figures th, .figures td { padding: .3rem .6rem; white-space: nowrap; } .figures td { text-align: right; font-variant-numeric: tabular-nums; } th { text-align: left; } .figures th[scope=row] { font-weight: 400; } .why { font-size: 13px; display: inline-block; max-width: 14rem; }
+.grid td { text-align: center; min-width: 8rem; } .figures { font-size: 14px; } .figures th, .figures td { padding: .25rem .45rem; white-space: nowrap; } .figures td { text-align: right; font-variant-numeric: tabular-nums; } th { text-align: left; } .figures th[scope=row] { font-weight: 400; } .why { font-size: 13px; display: inline-block; max-width: 14rem; }
 .wide { overflow-x: auto; } a { color: inherit; }
 details { border-top: 1px solid var(--line); padding: .3rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; } .pass { color: var(--good); } .fail { color: var(--bad); } .unsure { color: var(--unsure); } .quiet { opacity: .7; }
@@ -159,6 +159,7 @@ fn measurements(results: &MatrixResults) -> Markup {
         @if !measured.is_empty() {
             h2 { "Measurements" }
             p.quiet { (MEASURED) }
+            @if let Some(note) = speed_note(results) { p.unsure { (note) } }
             div.wide tabindex="0" role="region" aria-label="Measurements" {
                 table.figures {
                     thead { tr { th scope="col" { "cell" } @for column in COLUMNS { th scope="col" { (column) } } } }
@@ -190,10 +191,10 @@ fn cell(index: usize, cell: &Cell) -> Markup {
                 @if let Some(next) = next(cell) { dt { "next" } dd { (next) } }
                 @if cell.verdict != Verdict::NotApplicable {
                     dt { "update" } dd { (interop(cell)) }
-                    dt { "client" } dd { (side(&cell.client_side)) }
-                    dt { "server" } dd { (side(&cell.server_side)) }
+                    dt { "checks of the client" } dd { (side(&cell.client_side)) }
+                    dt { "checks of the server" } dd { (side(&cell.server_side)) }
                     @if let Some(measured) = &cell.measured {
-                        @for (name, figure) in COLUMNS.iter().zip(figures(measured)) { dt { (name) } dd { (figure) } }
+                        @for (name, figure) in COLUMNS.iter().zip(figures(measured)) { dt { "measured: " (name) } dd { (figure) } }
                     }
                     dt { "seed" } dd { (cell.seed) }
                 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::view::{
     COLUMNS, LEGEND, MEASURED, STALE, blame, evidence, figures, findings, grids, headline, href, interop, is_problem,
-    named, network_note, next, not_applicable, outcome, short, summary,
+    named, network_note, next, not_applicable, outcome, short, speed_note, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::text::one_line;
@@ -99,7 +99,12 @@ pub fn render(results: &MatrixResults) -> String {
         out.push('\n');
     }
     if results.cells.iter().any(|cell| cell.measured.is_some()) {
-        let _ = write!(out, "\n## Measurements\n\n{}\n\n| cell |", escaped(MEASURED));
+        let note = speed_note(results).map_or_else(String::new, |note| format!(" {note}"));
+        let _ = write!(
+            out,
+            "\n## Measurements\n\n{}\n\n| cell |",
+            escaped(&format!("{MEASURED}{note}"))
+        );
         for column in COLUMNS {
             let _ = write!(out, " {column} |");
         }

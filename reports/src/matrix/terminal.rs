@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
 use super::view::{
     COLUMNS, STALE, blame, evidence, figures, findings, grids, headline, interop, is_problem, named, network_note,
-    next, not_applicable, outcome, short, summary,
+    next, not_applicable, outcome, short, speed_note, summary,
 };
 use super::{Cell, MatrixResults};
 use crate::model::{Verdict, exit_code};
@@ -54,7 +54,14 @@ pub fn render(results: &MatrixResults, options: &Options) -> String {
         }
         out += &grid(results, network, way, &paint);
     }
-    out += &measurements(results);
+    let measured = measurements(results);
+    if let Some(note) = speed_note(results).filter(|_| !measured.is_empty()) {
+        out.push('\n');
+        for part in wrap(&note, columns.saturating_sub(2)) {
+            out += &format!("{}\n", paint(DIM, &part));
+        }
+    }
+    out += &measured;
     for cell in results.cells.iter().filter(|cell| is_problem(cell)) {
         let style = if cell.verdict == Verdict::Fail { RED } else { YELLOW };
         out += &format!("\n{} {}\n", paint(style, outcome(cell)), one_line(&cell.id));

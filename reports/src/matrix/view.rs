@@ -203,6 +203,17 @@ pub(super) const MEASURED: &str = "update: from the registration to the end; tra
     included; air B/B: these for each byte of the package; again: messages sent again; lost: packets that the link lost. All times are \
     those of the peers' clocks.";
 
+/// What a fast clock does to the figures.
+pub(super) fn speed_note(results: &MatrixResults) -> Option<String> {
+    (results.speed > 1.0).then(|| {
+        let speed = results.speed;
+        format!(
+            "The clocks ran {speed} times as fast, and so the work of real peers looks {speed} times as long: for figures of time and \
+             rate run with speed 1."
+        )
+    })
+}
+
 /// Bytes in the unit that suits them.
 fn bytes(bytes: u64) -> String {
     match bytes {

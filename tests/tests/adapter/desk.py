@@ -67,13 +67,13 @@ def do(request):
         return {"ok": {"sha256": digest()}}
     elif operation != "device":
         return {"error": {"kind": "unknown-operation", "message": f"no operation {operation}"}}
-    elif action == "power-cut" and FAULT == "refuses" and once():
+    elif action == "power-cut" and FAULT == "refuses" and device and once():
         return {"error": {"kind": "unsupported", "message": "there is no relay in the supply"}}
-    elif action == "power-cut" and FAULT == "dies" and once():
+    elif action == "power-cut" and FAULT == "dies" and device and once():
         sys.stderr.write("lost the relay\n")
         sys.exit(9)
     else:
-        if action == "power-cut" and FAULT == "slow":
+        if action == "power-cut" and FAULT == "slow" and device:
             time.sleep(1)
         act(action)
     return {"ok": {}}

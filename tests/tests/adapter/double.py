@@ -78,6 +78,9 @@ def talk(one, answer):
         reply = answer(datagram)
         if reply is not None:
             one.sendto(reply, sender)
+        if FAULT == "closes-its-port":
+            one.close()
+            return
 
 
 def silence(datagram):
@@ -97,6 +100,7 @@ SERVERS = {
     "resets": lambda datagram: bytes([0x70, 0]) + datagram[2:4],
     "says-nothing": silence,
     "makes-late": silence,
+    "closes-its-port": lambda datagram: bytes([0x60 | datagram[0] & 15, 0x41]) + datagram[2:4 + (datagram[0] & 15)] + b"\x82rd\x011",
 }
 
 

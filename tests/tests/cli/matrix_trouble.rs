@@ -238,24 +238,84 @@ fn journals(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-#[test]
-fn an_interrupt_keeps_what_is_done() {
-    let folder = scratch();
+/// A matrix with one cell that ends and one that does not, once the latter runs.
+fn endless_matrix(folder: &Path) -> std::process::Child {
     // it says that it is there, and goes on for ever
-    client(folder.path(), "endless", "[sh, -c, \"echo there; exec sleep 1000\"]");
+    client(folder, "endless", "[sh, -c, \"echo there; exec sleep 1000\"]");
     let line = "matrix --clients embedded,endless.yaml --servers embedded --ways push --out out";
-    let child = fotaproof(folder.path(), &line.split(' ').collect::<Vec<_>>())
+    let child = fotaproof(folder, &line.split(' ').collect::<Vec<_>>())
         .spawn()
         .expect("the program starts");
     let begun = Instant::now();
     let is_there = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains("\"line\":\"there\""));
-    while !journals(folder.path()).iter().any(is_there) {
+    while !journals(folder).iter().any(is_there) {
         assert!(begun.elapsed() < PATIENCE, "the client was not started");
         std::thread::sleep(Duration::from_millis(10));
     }
+    child
+}
+
+fn signalled(child: std::process::Child, signal: Signal) -> Ended {
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
-    kill(pid, Signal::SIGINT).expect("the process is there");
-    let ended = Ended::from(child.wait_with_output().expect("it ends"));
+    kill(pid, signal).expect("the process is there");
+    Ended::from(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn a_matrix_that_is_killed_leaves_the_cells_that_had_ended() {
+    let folder = scratch();
+    let ended = signalled(endless_matrix(folder.path()), Signal::SIGKILL);
+    insta::assert_snapshot!(
+        "matrix-killed",
+        told(folder.path(), ended.code, &results(folder.path()))
+    );
+}
+
+#[test]
+fn a_matrix_that_ended_early_is_resumed() {
+    let folder = scratch();
+    signalled(endless_matrix(folder.path()), Signal::SIGINT);
+    let run = run_folder(&folder.path().join("out"));
+    let before = results(folder.path());
+    // the client is mended
+    write(folder.path(), "endless.yaml", "name: endless\nembedded: {}\n");
+    let line = format!(
+        "matrix --clients embedded,endless.yaml --servers embedded --ways push --resume {}",
+        run.display()
+    );
+    let ended = fotaproof_in(folder.path(), &line);
+    let after = results(folder.path());
+    insta::assert_snapshot!("matrix-resumed", told(folder.path(), ended.code, &after));
+    assert_eq!(after["cells"][0], before["cells"][0], "it was not run again");
+    assert_eq!(after["started"], before["started"]);
+    let mut all = String::new();
+    for more in ["--seed 2", "--size 1k", "--speed 2"] {
+        let ended = fotaproof_in(folder.path(), &format!("{line} {more}"));
+        let _ = writeln!(all, "{}: {}", ended.code.unwrap_or(-1), ended.err.trim_end());
+    }
+    for line in [
+        format!(
+            "matrix --clients embedded --servers embedded --resume {}",
+            run.display()
+        ),
+        "matrix --clients embedded --servers embedded --resume nowhere".to_owned(),
+    ] {
+        let ended = fotaproof_in(folder.path(), &line);
+        let _ = writeln!(all, "{}: {}", ended.code.unwrap_or(-1), ended.err.trim_end());
+    }
+    insta::assert_snapshot!(
+        "matrix-not-resumed",
+        all.replace(&folder.path().display().to_string(), "[folder]").replace(
+            &run.file_name().expect("a name").to_string_lossy().into_owned(),
+            "[run]"
+        )
+    );
+}
+
+#[test]
+fn an_interrupt_keeps_what_is_done() {
+    let folder = scratch();
+    let ended = signalled(endless_matrix(folder.path()), Signal::SIGINT);
     insta::assert_snapshot!(
         "matrix-interrupted",
         told(folder.path(), ended.code, &results(folder.path()))

@@ -52,6 +52,22 @@ fn a_retransmitted_notification_is_not_judged_twice() {
         .holds();
 }
 
+/// The server uses the message id of its observation for something else: the device takes that for a copy and answers as before.
+#[test]
+fn the_old_answer_to_a_reused_message_id_is_no_notification() {
+    let mut stream = observed(7);
+    stream.sends(1_000, &notification(Type::Non, 50, 8));
+    let answer = ack(Code::CONTENT, 1, &[5]).observe(7).format(0).payload(&b"0"[..]);
+    stream.exchange(2_000, &request(Code::GET, 1, &[6], "/3/0/3"), &answer);
+    stream.holds();
+    // of a new observation under a message id of its own it is out of order
+    let mut stream = observed(7);
+    stream.sends(1_000, &notification(Type::Non, 50, 8));
+    stream
+        .sends(2_000, &notification(Type::Non, 51, 7))
+        .breaks("observe-order", Grade::Must);
+}
+
 #[test]
 fn observing_again_begins_anew() {
     let mut stream = observed(7);

@@ -65,7 +65,7 @@ impl Device {
         let answer = if let Some(answer) = scripted {
             answer
         } else if from == self.config.server || self.is_open_to(code, &packet) {
-            match parse_path(&packet) {
+            match facts.as_ref().map_or_else(|| parse_path(&packet), |facts| facts.path) {
                 Some(path) => {
                     let format = build::content_format(&packet);
                     let block1 = block_option(&packet, option::BLOCK1);

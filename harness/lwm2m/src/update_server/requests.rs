@@ -336,7 +336,7 @@ impl UpdateServer {
         let body =
             files(&package.file).ok_or_else(|| (ErrorKind::BadRequest, format!("{} cannot be read", package.file)))?;
         let mut uris = package.uris;
-        if uris.is_empty() {
+        if uris.is_empty() || self.has(ServerDefect::OwnRepositoryOnly) {
             let digest = package::hex(&package::digest(&body)[..8]);
             uris = BTreeMap::from([("coap".to_owned(), self.serve(&format!("/fw/{digest}"), body.clone()))]);
         }

@@ -30,6 +30,9 @@ fn delivery_method_decides_and_the_caller_within_it() {
     assert_eq!(asked(Method::Auto, Some(1)), "push");
     assert_eq!(asked(Method::Auto, Some(2)), "push");
     assert_eq!(asked(Method::Auto, None), "push");
+    // A value that no version of object 5 has says nothing.
+    assert_eq!(asked(Method::Auto, Some(7)), "push");
+    assert_eq!(asked(Method::Pull, Some(7)), pull);
     assert_eq!(asked(Method::Pull, Some(2)), pull);
     assert_eq!(
         asked(Method::Pull, Some(1)),
@@ -82,7 +85,37 @@ fn the_scheme_is_one_that_the_device_lists() {
 fn a_uri_has_255_octets_at_most() {
     let of = |length: usize| [("coap", format!("coap://h/{}", "x".repeat(length - 9)))];
     assert!(pull_with(Some(vec![0]), &of(255)).starts_with("write /5/0/1"));
-    assert!(pull_with(Some(vec![0]), &of(256)).starts_with("no URI"));
+    assert_eq!(
+        pull_with(Some(vec![0]), &of(256)),
+        "the URI has 256 octets, and a Package URI has at most 255"
+    );
+    // Another scheme of the device may have a shorter one.
+    let mut two = of(256).to_vec();
+    two.push(("https", "https://h/fw".to_owned()));
+    assert_eq!(pull_with(Some(vec![0, 3]), &two), "write /5/0/1 \"https://h/fw\"");
+}
+
+#[test]
+fn of_several_schemes_the_first_is_taken_for_which_there_is_a_uri() {
+    let https = [("https", "https://h/fw".to_owned())];
+    assert_eq!(pull_with(Some(vec![0, 1, 3]), &https), "write /5/0/1 \"https://h/fw\"");
+    assert_eq!(
+        pull_with(Some(vec![0, 1, 2]), &https),
+        "no URI has a scheme that the device lists (/5/0/8: [0, 1, 2])"
+    );
+    let two = [("http", "http://h/fw".to_owned()), ("coaps", "coaps://h/fw".to_owned())];
+    // The order is that of the numbers, not that of the device.
+    assert_eq!(pull_with(Some(vec![2, 1]), &two), "write /5/0/1 \"coaps://h/fw\"");
+    assert_eq!(
+        pull_with(Some(vec![0]), &[]),
+        "no URI has a scheme that the device lists (/5/0/8: [0])"
+    );
+    // One that nobody has heard of is no scheme of object 5.
+    let odd = [("ftp", "ftp://h/fw".to_owned())];
+    assert_eq!(
+        pull_with(Some(vec![0, 2]), &odd),
+        "no URI has a scheme that the device lists (/5/0/8: [0, 2])"
+    );
 }
 
 #[test]

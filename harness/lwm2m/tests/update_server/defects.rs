@@ -13,7 +13,7 @@ use fotaproof_wire::coap::{Code, Szx};
 use crate::operator::{
     bad_package, copied_notification, de_register, long_uris, one_of_two_updates_is_paused, one_request_at_a_time,
     paused_before_the_execute, pull_of_sixteen_blocks, register, told_by_send, two_files_under_one_path,
-    unknown_delivery, update_of_an_expired_registration,
+    unknown_delivery, update_of_an_expired_registration, uri_of_the_operator,
 };
 use crate::rig::{INSTANCE, Rig, SECOND, device, image, package_of};
 use crate::told::{Story, Told, ends_well, text_of};
@@ -630,7 +630,7 @@ fn push(defect: Option<ServerDefect>) -> Told {
     plain(defect, device(), Method::Push)
 }
 
-const STORIES: [(ServerDefect, Story); 54] = [
+const STORIES: [(ServerDefect, Story); 55] = [
     (ServerDefect::VersionUnchecked, unknown_version),
     (ServerDefect::OldAddress, new_register_from_a_new_port),
     (ServerDefect::OldMapping, new_address_in_mid_push),
@@ -681,6 +681,7 @@ const STORIES: [(ServerDefect, Story); 54] = [
     (ServerDefect::RepoEtagChanges, pull_of_sixteen_blocks),
     (ServerDefect::UnknownDeliveryWaits, unknown_delivery),
     (ServerDefect::SeparateCopyIgnored, separate_response_without_its_ack),
+    (ServerDefect::OwnRepositoryOnly, uri_of_the_operator),
     (ServerDefect::RepoEtagStays, two_files_under_one_path),
     (ServerDefect::UriTooLong, long_uris),
     (ServerDefect::NotificationTwice, copied_notification),

@@ -169,6 +169,22 @@ fn uri_of(octets: usize) -> String {
     format!("{start}{}", "a".repeat(octets - start.len()))
 }
 
+/// The start of an update with this URI.
+fn start_by(scheme: &str, uri: &str) -> Operation {
+    Operation::UpdateStart {
+        instance: INSTANCE.to_owned(),
+        update: "u".to_owned(),
+        endpoint: "dev".to_owned(),
+        package: Package {
+            file: "v2.bin".to_owned(),
+            version: "2.0.0".to_owned(),
+            uris: [(scheme.to_owned(), uri.to_owned())].into(),
+        },
+        method: Method::Auto,
+        conditions: Conditions::default(),
+    }
+}
+
 pub(crate) fn long_uris(defect: Option<ServerDefect>) -> Told {
     for (octets, fits) in [(255, true), (256, false)] {
         let config = DeviceConfig {
@@ -176,18 +192,7 @@ pub(crate) fn long_uris(defect: Option<ServerDefect>) -> Told {
             ..device()
         };
         let mut rig = Rig::with(defect, config);
-        let started = rig.answer(Operation::UpdateStart {
-            instance: INSTANCE.to_owned(),
-            update: "u".to_owned(),
-            endpoint: "dev".to_owned(),
-            package: Package {
-                file: "v2.bin".to_owned(),
-                version: "2.0.0".to_owned(),
-                uris: [("coap".to_owned(), uri_of(octets))].into(),
-            },
-            method: Method::Auto,
-            conditions: Conditions::default(),
-        });
+        let started = rig.answer(start_by("coap", &uri_of(octets)));
         assert!(started.is_ok());
         rig.run(SECOND * 5);
         let written = rig.sent(true, &["PUT", " /5/0/1"]).len();
@@ -278,5 +283,20 @@ pub(crate) fn two_files_under_one_path(defect: Option<ServerDefect>) -> Told {
         answers.len(),
         etags.len()
     );
+    Ok(())
+}
+
+pub(crate) fn uri_of_the_operator(defect: Option<ServerDefect>) -> Told {
+    let config = DeviceConfig {
+        delivery: 0,
+        ..device()
+    };
+    let given = "coap://192.0.2.77/v2.bin";
+    let mut rig = Rig::with(defect, config);
+    let started = rig.answer(start_by("coap", given));
+    assert!(started.is_ok());
+    rig.run(SECOND * 5);
+    let uris = rig.truth().uris;
+    ensure!(uris == [given], "{given} was given, {} is written", uris.join(", "));
     Ok(())
 }

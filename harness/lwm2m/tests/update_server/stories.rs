@@ -504,3 +504,31 @@ fn the_power_may_go_at_any_block_of_a_pull() {
         assert_eq!((truth.executes, truth.boots), (1, 3), "block {num}, {resume}");
     }
 }
+
+#[test]
+fn a_device_that_shares_no_way_with_the_server_gets_nothing_and_the_reason_is_told() {
+    let pull_only = DeviceConfig {
+        delivery: 0,
+        protocols: vec![2, 3],
+        ..device()
+    };
+    let push_only = DeviceConfig {
+        delivery: 1,
+        ..device()
+    };
+    for (config, method, reason) in [
+        (
+            pull_only.clone(),
+            Method::Auto,
+            "no URI has a scheme that the device lists (/5/0/8: [2, 3])",
+        ),
+        (pull_only, Method::Push, "the device only pulls (/5/0/9 is 0)"),
+        (push_only, Method::Pull, "the device takes pushes only (/5/0/9 is 1)"),
+    ] {
+        let mut rig = Rig::with(None, config);
+        let progress = rig.whole_update(method);
+        assert_eq!(progress.status, UpdateStatus::Failed, "{progress:?}");
+        assert_eq!(progress.reason.as_deref(), Some(reason));
+        assert!(rig.sent(true, &["PUT"]).is_empty() && rig.sent(true, &["POST"]).is_empty());
+    }
+}

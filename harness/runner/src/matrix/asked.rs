@@ -100,6 +100,15 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Of these requests.
+    #[cfg(test)]
+    pub(super) fn of_all(asked: Vec<Asked>) -> Self {
+        Self {
+            asked,
+            ..Self::default()
+        }
+    }
+
     /// All requests in the order in which they were sent first.
     pub(super) fn all(&self) -> &[Asked] {
         &self.asked
@@ -122,14 +131,14 @@ impl Log {
         asked.chain(replies).chain(told).chain(rejected)
     }
 
-    /// Where to look first when nothing is known: the first error that was answered, else what was sent last.
+    /// Where to look first when nothing is known: the last error that was answered, else what was sent last.
     pub(super) fn stops_at(&self) -> Option<u64> {
-        let errors = self.asked.iter().filter_map(|asked| asked.reply.as_ref());
-        let error = errors
-            .filter(|reply| reply.code.is_error())
+        let replies = self.asked.iter().filter_map(|asked| asked.reply.as_ref());
+        let errors = replies.filter(|reply| reply.code.is_error());
+        errors
             .map(|reply| reply.datagram)
-            .min();
-        error.or_else(|| self.datagrams().max())
+            .max()
+            .or_else(|| self.datagrams().max())
     }
 
     /// Takes a datagram that enters or leaves the link. `aside` is the harness's repository.

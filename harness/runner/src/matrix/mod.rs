@@ -18,6 +18,8 @@
 
 mod asked;
 mod blame;
+#[cfg(test)]
+mod blame_tests;
 mod cell;
 mod drive_real;
 mod drive_virtual;
@@ -66,6 +68,16 @@ pub struct Options {
     pub today: String,
     /// A cell in real time is given up after this time; what its network and package need if absent.
     pub limit: Option<Duration>,
+    /// Cells of the run that is resumed in this folder. Those that ended are taken as they are.
+    pub earlier: Vec<report::Cell>,
+}
+
+impl Options {
+    /// What became of a cell in the run that is resumed, if it ended there.
+    fn ended(&self, id: &str) -> Option<&report::Cell> {
+        let same = self.earlier.iter().find(|cell| cell.id == id)?;
+        (!matches!(same.verdict, Verdict::NotRun | Verdict::NotApplicable)).then_some(same)
+    }
 }
 
 /// What a run tells while it goes on.
@@ -142,14 +154,18 @@ pub fn run(
 ) -> Finished {
     let cells = plan.cells();
     let applies: Vec<Option<String>> = cells.iter().map(Planned::not_applicable).collect();
+    let earlier: Vec<Option<&report::Cell>> = cells.iter().map(|cell| options.ended(&cell.id())).collect();
     let used = |role: Role, index: usize| {
-        cells.iter().zip(&applies).any(|(cell, why)| {
-            let own = match role {
-                Role::Client => cell.client_index,
-                Role::Server => cell.server_index,
-            };
-            why.is_none() && own == index
-        })
+        cells
+            .iter()
+            .zip(applies.iter().zip(&earlier))
+            .any(|(cell, (why, earlier))| {
+                let own = match role {
+                    Role::Client => cell.client_index,
+                    Role::Server => cell.server_index,
+                };
+                why.is_none() && earlier.is_none() && own == index
+            })
     };
     let (clients, servers) = std::thread::scope(|scope| {
         let begin = |role: Role, parties: &'_ [Party]| -> Vec<_> {
@@ -195,6 +211,10 @@ pub fn run(
     let work = |index: usize| {
         let cell = &cells[index];
         let (result, met) = match &applies[index] {
+            None if earlier[index].is_some() => {
+                let result = earlier[index].cloned().unwrap_or_default();
+                (result, stale::Met::default())
+            }
             Some(why) => {
                 let result = report::Cell {
                     verdict: Verdict::NotApplicable,
@@ -225,8 +245,8 @@ pub fn run(
     };
     let stop = || interrupt.load(Ordering::Relaxed) || lock(&failed).is_some();
     // those that take no time first, then those that wait, with the longest ways not all at the end
-    let (quick, slow): (Vec<usize>, Vec<usize>) =
-        (0..cells.len()).partition(|index| applies[*index].is_some() || cells[*index].is_virtual());
+    let (quick, slow): (Vec<usize>, Vec<usize>) = (0..cells.len())
+        .partition(|&index| applies[index].is_some() || earlier[index].is_some() || cells[index].is_virtual());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     in_threads(&quick, cores, &stop, &work);
     in_threads(&slow, options.jobs, &stop, &work);
@@ -249,10 +269,22 @@ pub fn run(
         })
         .unzip();
     let results = compared(results);
+    let resumed = earlier.iter().flatten().count();
+    if resumed > 0 {
+        notes.push(format!(
+            "resumed: {resumed} of the {} cells are of the run before, and no entry for expected failures was held against them",
+            cells.len()
+        ));
+    }
     let judged: Vec<_> = cells
         .into_iter()
         .zip(results.iter().zip(met))
-        .map(|(cell, (result, met))| (cell, result.verdict, met))
+        .zip(&earlier)
+        .map(|((cell, (result, met)), earlier)| {
+            // what it met is not known any more
+            let verdict = earlier.map_or(result.verdict, |_| Verdict::NotRun);
+            (cell, verdict, met)
+        })
         .collect();
     // who was not asked everything cannot be said to have met nothing
     let stale = match aborted {
@@ -274,18 +306,18 @@ fn shown(parties: &[Party], ready: &[Ready]) -> Vec<report::Party> {
     parties
         .iter()
         .zip(ready)
-        .map(|(party, ready)| report::Party {
-            name: party.name.clone(),
-            version: ready.version.clone().or_else(|| party.version.clone()),
-            description: party
-                .manifest
-                .as_ref()
-                .and_then(|(manifest, _)| manifest.description.clone()),
-            manifest: party.manifest_file.clone(),
-            claims: party.claims.list(),
+        .map(|(party, ready)| {
+            let described = party.described();
+            report::Party {
+                version: ready.version.clone().or(described.version.clone()),
+                ..described
+            }
         })
         .collect()
 }
+
+/// What the rest of the matrix says begins with this.
+const COMPARED: &str = "; in this matrix ";
 
 /// Where the link does not show whose fault it is, the rest of the matrix may: what else passes with either side.
 fn compared(mut cells: Vec<report::Cell>) -> Vec<report::Cell> {
@@ -314,8 +346,12 @@ fn compared(mut cells: Vec<report::Cell>) -> Vec<report::Cell> {
             1 => format!("1 other {word}"),
             many => format!("{many} other {word}s"),
         };
+        // of a run that is resumed it was compared with less
+        if let Some((before, _)) = blame.next.split_once(COMPARED) {
+            blame.next = before.to_owned();
+        }
         blame.next += &format!(
-            "; in this matrix {} updates {} this way, and {} is updated by {}",
+            "{COMPARED}{} updates {} this way, and {} is updated by {}",
             cell.server,
             others(clients, "client"),
             cell.client,

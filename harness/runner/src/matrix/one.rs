@@ -229,6 +229,10 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Ce
     };
     let config = config(run, cell, level, &package, index);
     let name = run.stems[index].clone();
+    // of a cell that was cut short in the run that is resumed
+    for folder in [client_folder(run, &name), server_folder(run, &name)] {
+        let _ = std::fs::remove_dir_all(folder);
+    }
     let folder = run.options.folder.join("cells");
     let comment = format!("{} seed {}", config.id, config.seed);
     let wanted = Wanted {
@@ -274,6 +278,7 @@ pub(super) fn run(run: &Run<'_>, cell: &Planned<'_>, index: usize) -> Result<(Ce
     let mut met = Met::default();
     match ended {
         Ok(ended) => {
+            evidence.settle();
             let packets = packets(&evidence, &ended);
             evidence.finish()?;
             let device = analyzed(&folder.join(format!("{name}.pcapng")), aside.ports, &endpoint)?;
@@ -398,11 +403,7 @@ fn in_real_time(
         let mut client = client;
         if let (Client::Process(instance, hand), Some(adapted)) = (&mut client, &client_ready.adapter) {
             let adapter = adapted.host.get().await.map_err(|error| error.to_string())?;
-            *hand = Some(Hand {
-                adapter,
-                instance: instance.endpoint.clone(),
-                host: None,
-            });
+            *hand = Some(Hand::new(adapter, instance.endpoint.clone(), None));
         }
         let cell = RealCell {
             config,

@@ -161,6 +161,21 @@ impl Party {
         }
     }
 
+    /// As a report tells of it.
+    #[must_use]
+    pub fn described(&self) -> fotaproof_reports::matrix::Party {
+        fotaproof_reports::matrix::Party {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            description: self
+                .manifest
+                .as_ref()
+                .and_then(|(manifest, _)| manifest.description.clone()),
+            manifest: self.manifest_file.clone(),
+            claims: self.claims.list(),
+        }
+    }
+
     /// The endpoint name of a board, and where the harness waits for it.
     pub(super) fn board(&self) -> Option<&fotaproof_cases::manifest::Board> {
         let board = self.manifest.as_ref()?.0.board.as_ref()?;

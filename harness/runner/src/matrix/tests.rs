@@ -40,6 +40,7 @@ fn run_in(folder: &Path, plan: &Plan) -> Vec<Cell> {
         speed: 1.0,
         today: "2026-06-01".to_owned(),
         limit: None,
+        earlier: Vec::new(),
     };
     let finished = run(plan, &options, &AtomicBool::new(false), &|_| {});
     assert_eq!((finished.aborted, finished.notes.len()), (None, 0));
@@ -193,7 +194,8 @@ fn everything(clients: Vec<Party>, servers: Vec<Party>) -> Plan {
         clients,
         servers,
         networks: vec![network("ethernet"), network("lossy-10")],
-        size: 20_480,
+        // more than 16 blocks, and whole ones
+        size: 10_240,
         ..plan()
     }
 }
@@ -275,6 +277,7 @@ fn an_interrupted_run_says_so_and_runs_nothing_more() {
         speed: 1.0,
         today: "2026-06-01".to_owned(),
         limit: None,
+        earlier: Vec::new(),
     };
     let finished = run(&plan(), &options, &AtomicBool::new(true), &|_| {});
     assert_eq!(finished.aborted.as_deref(), Some("interrupted"));

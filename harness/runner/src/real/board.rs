@@ -20,8 +20,6 @@ const ACTION: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 struct Done {
     result: Result<(), String>,
-    /// Who did it, when it was a hand.
-    hand: Option<Hand>,
     remark: Option<String>,
 }
 
@@ -94,20 +92,13 @@ impl Board {
                 let command = *command;
                 let done = handle.await.unwrap_or_else(|error| Done {
                     result: Err(error.to_string()),
-                    hand: self.hand.clone(),
                     remark: None,
                 });
                 self.running = None;
                 self.remarks.extend(done.remark);
-                match (done.result, done.hand) {
-                    (Err(reason), Some(hand)) => {
-                        self.hand = Some(hand);
-                        self.reports.push_back(IutReport::HandFailed { reason });
-                    }
-                    (result, hand) => {
-                        self.hand = hand.or_else(|| self.hand.take());
-                        self.done(command, result);
-                    }
+                match done.result {
+                    Err(reason) if self.hand.is_some() => self.reports.push_back(IutReport::HandFailed { reason }),
+                    result => self.done(command, result),
                 }
                 continue;
             }
@@ -120,17 +111,13 @@ impl Board {
 
     fn begin(&mut self, command: IutCommand) {
         let first = core::mem::take(&mut self.first);
-        if let Some(mut hand) = self.hand.clone() {
+        if let Some(hand) = self.hand.clone() {
             let act = async move {
                 let (result, remark) = match hand.act(command, first).await {
                     Ok(remark) => (Ok(()), remark),
                     Err(error) => (Err(error.to_string()), None),
                 };
-                Done {
-                    result,
-                    hand: Some(hand),
-                    remark,
-                }
+                Done { result, remark }
             };
             self.running = Some((command, tokio::spawn(act)));
             return;
@@ -165,11 +152,7 @@ impl Board {
                 Ok(done) => Err(format!("the action `{name}` failed: {}", done.failure())),
                 Err(error) => Err(format!("the action `{name}` failed: {error}")),
             };
-            Done {
-                result,
-                hand: None,
-                remark: None,
-            }
+            Done { result, remark: None }
         };
         self.running = Some((command, tokio::spawn(action)));
     }
@@ -197,7 +180,7 @@ impl Board {
     pub(super) async fn shut_down(&mut self) -> Vec<String> {
         self.queue.clear();
         // of one that is gone the case has told
-        self.hand = self.hand.take().filter(|hand| hand.adapter.gone().is_none());
+        self.hand = self.hand.take().filter(|hand| !hand.is_gone());
         let stops = self.hand.is_some() || self.actions.iter().any(|(name, _)| name == "stop");
         if self.started && stops {
             self.queue.push_back(IutCommand::Stop);

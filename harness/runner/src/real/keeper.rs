@@ -109,11 +109,11 @@ impl Keeper {
 
 /// Something that is kept; it is crossed out of the list when this is dropped, which is to be when nothing of it lives.
 #[derive(Debug)]
-pub(super) struct Kept(u64);
+pub(crate) struct Kept(u64);
 
 impl Kept {
     /// What is about to be started and will carry this mark, or none.
-    pub(super) fn new(mark: Option<&str>) -> Self {
+    pub(crate) fn new(mark: Option<&str>) -> Self {
         let mut keeper = keeper();
         keeper.hire();
         let number = keeper.next;
@@ -123,7 +123,7 @@ impl Kept {
     }
 
     /// It was started, in a process group of this number.
-    pub(super) fn group(&self, pid: Pid) {
+    pub(crate) fn group(&self, pid: Pid) {
         keeper().tell(&format!("group {} {pid}\n", self.0));
     }
 }

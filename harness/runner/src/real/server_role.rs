@@ -328,13 +328,13 @@ impl Drive {
                 }
                 Output::Adapter(request) => match (self.attached.take(), &self.own) {
                     (Some(attached), _) => {
-                        self.ask(&attached, request);
+                        self.ask(&attached, *request);
                         self.attached = Some(attached);
                     }
                     (None, Some(own)) => {
                         if matches!(request.operation, Operation::Start { .. }) {
                             let own = own.clone();
-                            self.starting = Some((request, tokio::spawn(async move { own.get().await })));
+                            self.starting = Some((*request, tokio::spawn(async move { own.get().await })));
                         }
                     }
                     (None, None) => {}
@@ -406,7 +406,7 @@ impl Drive {
         self.attached = None;
         if let (Some(host), Some(request)) = (self.host.take(), self.begun.take()) {
             self.notes.push(error.before_the_case());
-            self.starting = Some((request, tokio::spawn(async move { host.get().await })));
+            self.starting = Some((request, tokio::spawn(async move { host.again().await })));
         }
     }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use fotaproof_lwm2m::repository::Repository;
 use fotaproof_lwm2m::server::Server;
 
-use super::watched::Timed;
 use super::world::PartyEvent;
+use crate::watched::Timed;
 
 /// A datagram of one of them: from, to, what.
 pub(super) type FromBystander = (SocketAddr, SocketAddr, Bytes);

@@ -252,7 +252,7 @@ pub enum Output {
     /// Ask this of the adapter. The ids are those of this session alone, from 1 on; a driver whose adapter serves several sessions gives
     /// them others. Times are those of the case: a driver with a scaled clock converts them. The last request before
     /// [`Done`](Self::Done) is `stop`, whose reply nobody awaits.
-    Adapter(adapter::Request),
+    Adapter(Box<adapter::Request>),
     /// The case is over.
     Done(Box<Outcome>),
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fotaproof_checks::facts::Token;
-use fotaproof_checks::hash::{Address, Map};
 use fotaproof_net as net;
 use fotaproof_trace::Toward;
 use fotaproof_wire::coap::{BlockValue, MessageView, Type, option};
@@ -14,17 +13,13 @@ use fotaproof_wire::coap::{BlockValue, MessageView, Type, option};
 /// Which request a response answers, for rules by path or block. The peer is the end of the harness.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
-    by_id: Map<(Address, bool, u16), u64>,
-    by_token: Map<(Address, bool, Token), u64>,
-    /// The latest requests, in their order.
+    /// The latest requests, in their order. Nearly all answers are to one of the last, so that no table finds them sooner.
     asked: VecDeque<Asked>,
-    /// Requests that were forgotten.
-    gone: u64,
 }
 
 #[derive(Debug)]
 struct Asked {
-    peer: Address,
+    peer: SocketAddr,
     by_iut: bool,
     message_id: u16,
     token: Token,
@@ -38,41 +33,42 @@ impl Conversations {
     const KEPT: usize = 512;
 
     fn asked(&mut self, asked: Asked) {
-        if self.asked.len() >= Self::KEPT
-            && let Some(old) = self.asked.pop_front()
-        {
-            let by_id = (old.peer, old.by_iut, old.message_id);
-            if self.by_id.get(&by_id) == Some(&self.gone) {
-                self.by_id.remove(&by_id);
-            }
-            let by_token = (old.peer, old.by_iut, old.token);
-            if self.by_token.get(&by_token) == Some(&self.gone) {
-                self.by_token.remove(&by_token);
-            }
-            self.gone += 1;
+        if self.asked.len() >= Self::KEPT {
+            self.asked.pop_front();
         }
-        let number = self.gone + self.asked.len() as u64;
-        self.by_id.insert((asked.peer, asked.by_iut, asked.message_id), number);
-        self.by_token.insert((asked.peer, asked.by_iut, asked.token), number);
         self.asked.push_back(asked);
     }
 
     fn answered(&self, peer: SocketAddr, by_iut: bool, view: &MessageView<'_>) -> Option<&Asked> {
-        let of = |number: &u64| self.asked.get(usize::try_from(number - self.gone).ok()?);
         let token = Token::new(view.token());
+        let mut latest = self.asked.iter().rev();
         if !matches!(view.kind(), Type::Ack | Type::Rst) {
-            return self.by_token.get(&(Address(peer), by_iut, token)).and_then(of);
+            return latest.find(|asked| asked.token == token && asked.by_iut == by_iut && asked.peer == peer);
         }
+        let message_id = view.message_id();
         // a second reply without the token answers nothing
-        let asked = self
-            .by_id
-            .get(&(Address(peer), by_iut, view.message_id()))
-            .and_then(of)?;
+        let asked =
+            latest.find(|asked| asked.message_id == message_id && asked.by_iut == by_iut && asked.peer == peer)?;
         (!view.code().is_response() || asked.token == token).then_some(asked)
     }
 
     /// The facts of a datagram that enters the link; a request is remembered for its responses.
     pub(crate) fn facts(&mut self, peer: SocketAddr, toward: Toward, payload: &[u8]) -> net::Facts {
+        self.read(peer, toward, payload, &Bytes::copy_from_slice)
+    }
+
+    /// The same for bytes of which a part can be had without a copy.
+    pub(crate) fn facts_within(&mut self, peer: SocketAddr, toward: Toward, payload: &Bytes) -> net::Facts {
+        self.read(peer, toward, payload, &|token| payload.slice_ref(token))
+    }
+
+    fn read(
+        &mut self,
+        peer: SocketAddr,
+        toward: Toward,
+        payload: &[u8],
+        shared: &dyn Fn(&[u8]) -> Bytes,
+    ) -> net::Facts {
         let Ok(view) = MessageView::parse(payload) else {
             return net::Facts::default();
         };
@@ -84,7 +80,7 @@ impl Conversations {
         if code.is_request() {
             path = Some(self.path(&view));
             self.asked(Asked {
-                peer: Address(peer),
+                peer,
                 by_iut,
                 message_id: view.message_id(),
                 token: Token::new(view.token()),
@@ -105,7 +101,7 @@ impl Conversations {
                 _ => net::Kind::Rst,
             }),
             code: Some(code.0),
-            token: Bytes::copy_from_slice(view.token()),
+            token: shared(view.token()),
             message_id: Some(view.message_id()),
             block1,
             block2,

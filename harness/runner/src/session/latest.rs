@@ -28,27 +28,79 @@ impl<T> Latest<T> {
         self.notes.push_back((datagram, note));
     }
 
+    /// Where the note on a datagram stands.
+    fn place(&self, datagram: DatagramId) -> Option<usize> {
+        // nearly always one of the last
+        let recent = self.notes.iter().rev().take(4).position(|(id, _)| *id == datagram);
+        if let Some(back) = recent {
+            return Some(self.notes.len() - 1 - back);
+        }
+        self.notes.binary_search_by_key(&datagram, |(id, _)| *id).ok()
+    }
+
     /// What was noted, unless it is too long ago.
     pub(crate) fn get(&self, datagram: DatagramId) -> Option<&T> {
-        // nearly always one of the last
-        let recent = self.notes.iter().rev().take(4).find(|(id, _)| *id == datagram);
-        if let Some((_, note)) = recent {
-            return Some(note);
-        }
-        let at = self.notes.binary_search_by_key(&datagram, |(id, _)| *id).ok()?;
-        Some(&self.notes[at].1)
+        self.notes.get(self.place(datagram)?).map(|(_, note)| note)
     }
 
     /// The same, to change it.
     pub(crate) fn get_mut(&mut self, datagram: DatagramId) -> Option<&mut T> {
-        let at = self.notes.binary_search_by_key(&datagram, |(id, _)| *id).ok()?;
+        let at = self.place(datagram)?;
         self.notes.get_mut(at).map(|(_, note)| note)
+    }
+}
+
+/// The first so many of a row, and the latest so many.
+#[derive(Debug)]
+pub(crate) struct Ends<T, const FIRST: usize, const LATEST: usize> {
+    first: Vec<T>,
+    latest: VecDeque<T>,
+}
+
+impl<T, const FIRST: usize, const LATEST: usize> Default for Ends<T, FIRST, LATEST> {
+    fn default() -> Self {
+        Self {
+            first: Vec::new(),
+            latest: VecDeque::new(),
+        }
+    }
+}
+
+impl<T, const FIRST: usize, const LATEST: usize> Ends<T, FIRST, LATEST> {
+    pub(crate) fn push(&mut self, one: T) {
+        if self.first.len() < FIRST {
+            self.first.push(one);
+            return;
+        }
+        if self.latest.len() >= LATEST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(one);
+    }
+
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.latest.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.latest)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ends_of_a_row_are_kept() {
+        let mut ends = Ends::<u32, 2, 3>::default();
+        let kept = |ends: &Ends<u32, 2, 3>| ends.iter().copied().collect::<Vec<_>>();
+        (0..5).for_each(|number| ends.push(number));
+        assert_eq!(kept(&ends), [0, 1, 2, 3, 4]);
+        (5..9).for_each(|number| ends.push(number));
+        assert_eq!((kept(&ends), ends.len()), (vec![0, 1, 6, 7, 8], 5));
+    }
 
     #[test]
     fn the_latest_are_known_and_the_others_forgotten() {

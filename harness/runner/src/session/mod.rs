@@ -26,7 +26,6 @@ pub(crate) mod setup;
 mod spoilt;
 mod stimuli;
 pub(crate) mod tester;
-mod watched;
 pub(crate) mod world;
 
 pub use answer::sha256 as sha256_hex;

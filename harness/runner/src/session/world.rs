@@ -12,15 +12,16 @@ use fotaproof_lwm2m::server::{Server, ServerEvent};
 use fotaproof_net as net;
 use fotaproof_trace::{Datagram, DtlsEvent, Event, EventKind, Packet, Point, Toward};
 
+use crate::watched::Watched;
+
 use super::bystanders::Bystanders;
 use super::config::Addresses;
 use super::exchanges::Exchanges;
 use super::facts::Conversations;
-use super::latest::Latest;
+use super::latest::{Ends, Latest};
 use super::link_events::{cut, entry, exit, fate_event, packet_event, toward_net, toward_trace};
 use super::tester::device::{Given, TestDevice};
 use super::tester::secure::Inner;
-use super::watched::Watched;
 
 /// One way between a device and a repository of the harness.
 const ASIDE: Duration = Duration::from_millis(20);
@@ -84,7 +85,7 @@ pub(crate) struct World {
     latest: Latest<Note>,
     packets: bool,
     /// Requests of the harness as datagrams, for a later resend.
-    pub(crate) sent: VecDeque<Sent>,
+    pub(crate) sent: SentRequests,
     out: VecDeque<Turn>,
     /// Bytes and IP packets that passed the IUT's end, both ways.
     pub(crate) traffic: Traffic,
@@ -107,6 +108,9 @@ struct Note {
     /// It reached the other end before: a second copy of a record is thrown away there (RFC 6347 section 4.1.2.6).
     arrived: bool,
 }
+
+/// Requests as they were sent: the first blocks and the latest are what a case asks for again.
+type SentRequests = Ends<Sent, 16, 80>;
 
 /// A request of the harness as it was sent.
 #[derive(Clone, Debug)]
@@ -139,7 +143,7 @@ impl World {
             conversations: Conversations::default(),
             latest: Latest::default(),
             packets,
-            sent: VecDeque::new(),
+            sent: SentRequests::default(),
             out: VecDeque::new(),
             traffic: Traffic::default(),
             exchanges: Exchanges::default(),
@@ -186,15 +190,11 @@ impl World {
     ) {
         let peer = if toward == Toward::Peer { dst } else { src };
         let facts = match inner.message(&payload) {
-            Some(message) => self.conversations.facts(peer, toward, message),
+            Some(message) => self.conversations.facts_within(peer, toward, message),
             None => net::Facts::default(),
         };
         if toward == Toward::Iut && facts.is_request() && matches!(inner, Inner::Clear) {
-            if self.sent.len() >= 96 {
-                // the first blocks and the latest are what a case asks for again
-                self.sent.remove(16);
-            }
-            self.sent.push_back(Sent {
+            self.sent.push(Sent {
                 from: src,
                 to: dst,
                 bytes: payload.clone(),
@@ -565,7 +565,7 @@ impl World {
         self.aside.push_back((now + ASIDE, src, dst, payload));
     }
 
-    fn deliver(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
+    fn deliver(&mut self, now: Duration, src: SocketAddr, dst: SocketAddr, payload: &Bytes) {
         if let Some(device) = self.devices.values_mut().find(|device| device.host() == dst.ip()) {
             device.datagram(now, src, dst, payload);
         } else if dst == self.addresses.server {

@@ -125,7 +125,7 @@ given:
 steps:
   - update: {{method: push}}
     as: update
-    expect: {{ends-well: true, within: 300s, figures: {{largest-packet: 572}}}}
+    expect: {{ends-well: true, within: 300s, figures: {{largest-packet: 561}}}}
   - expect:
       messages:
         match: {{path: /5/0/0, block1-num: any}}
@@ -136,8 +136,8 @@ steps:
     };
     passes(&case("[tlv, opaque]"));
     assert!(fails(&case("[tlv, text]"))[0].contains("ct=42"));
-    let told = fails(&case("opaque").replace("572", "571"));
-    assert_eq!(told, ["expected largest-packet: 571B, seen 572B"]);
+    let told = fails(&case("opaque").replace("561", "560"));
+    assert_eq!(told, ["expected largest-packet: 560B, seen 561B"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use fotaproof_runner::iut::{Iut, Planted};
 use fotaproof_runner::prepare::{CaseOptions, embedded_iut, session_config};
 use fotaproof_runner::session::Outcome;
 use fotaproof_runner::virtual_driver;
-use fotaproof_trace::{Event, Verdict, write_line};
+use fotaproof_trace::{Event, EventKind, Point, Toward, Verdict, write_line};
 
 /// A case of a text that begins with `device:`, `given:` or `steps:`.
 pub(crate) fn case(body: &str) -> LoadedCase {
@@ -121,6 +121,47 @@ fn the_same_seed_writes_the_same_journal() {
         text.contains("update-start"),
         "what the adapter was asked is in the journal"
     );
+}
+
+/// What goes between a device and a repository of the harness never comes near the server, and is evidence all the same.
+#[test]
+fn the_traffic_of_a_separate_repository_is_told_as_what_it_is() {
+    let body = "
+device: {delivery: pull}
+repositories: {main: {path: /v2.bin}}
+given:
+  - await: registration
+steps:
+  - update: {method: pull, repository: main}
+    as: update
+    expect: {ends-well: true, within: 600s}
+  - expect:
+      messages:
+        - match: {from: device, to: repository, method: get}
+          since: update
+          count: 40
+        - match: {from: repository, code: 2.05}
+          since: update
+          count: 40
+          contiguous: true
+";
+    let mut beside = Vec::new();
+    let mut packets = 0;
+    let mut server = None;
+    let outcome = play_on(&Iut::embedded(), &case(body), &mut |event| match &event.kind {
+        EventKind::Datagram(datagram) if datagram.point == Point::Aside => beside.push((datagram.src, datagram.dst)),
+        EventKind::Datagram(datagram) if datagram.toward == Toward::Iut => server = Some(datagram.dst),
+        EventKind::Packet(packet) if packet.point == Point::Aside => packets += 1,
+        _ => {}
+    });
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:#?}");
+    assert_eq!(beside.len(), 80, "40 requests and 40 answers");
+    assert!(
+        beside
+            .iter()
+            .all(|(src, dst)| Some(*src) != server && Some(*dst) != server)
+    );
+    assert!(packets == 0 || packets == 80, "{packets} packets");
 }
 
 #[test]

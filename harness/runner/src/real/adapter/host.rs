@@ -96,6 +96,16 @@ impl AdapterHost {
         }
     }
 
+    /// The adapter, for one who saw that it ended and has told so.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn again(&self) -> Result<Adapter, AdapterError> {
+        let adapter = self.get().await;
+        self.obituary().await;
+        adapter
+    }
+
     /// How often it was started.
     pub async fn starts(&self) -> u32 {
         self.state.lock().await.starts

@@ -232,11 +232,8 @@ async fn a_hand_does_what_a_session_asks_of_a_device() {
         read e; echo '{"id":5,"ok":{"sha256":""}}'
         read f; echo '{"id":6,"error":{"kind":"failed","message":"the relay is stuck"}}'
         read g"#;
-    let mut hand = Hand {
-        adapter: Adapter::start(&launch(script)).await.unwrap(),
-        instance: "dev".to_owned(),
-        host: None,
-    };
+    let adapter = Adapter::start(&launch(script)).await.unwrap();
+    let hand = Hand::new(adapter, "dev".to_owned(), None);
     assert!(hand.acts());
     hand.act(IutCommand::Fresh, false).await.unwrap();
     assert_eq!(hand.image_digest().await.unwrap().as_deref(), Some("00ff"));

@@ -69,7 +69,7 @@ impl Session {
             text: format!("to the adapter: {}", told(&request)),
         });
         self.tester.waiting.insert(id, why);
-        self.out.push_back(Output::Adapter(request));
+        self.out.push_back(Output::Adapter(Box::new(request)));
         id
     }
 

@@ -172,7 +172,7 @@ impl TestDevice {
     }
 
     /// Gives it a datagram; one to a port that is closed is lost.
-    pub(crate) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &Bytes) {
         let socket = self
             .ports
             .iter()
@@ -193,7 +193,7 @@ impl TestDevice {
             }
             return;
         }
-        let bytes = Bytes::copy_from_slice(bytes);
+        let bytes = bytes.clone();
         self.handle(now, DeviceInput::Datagram { socket, from, bytes });
     }
 

@@ -324,11 +324,11 @@ impl Session {
             return;
         }
         self.tester.next_id += 1;
-        self.out.push_back(Output::Adapter(protocol::Request {
+        self.out.push_back(Output::Adapter(Box::new(protocol::Request {
             id: self.tester.next_id,
             operation: protocol::Operation::Stop {
                 instance: self.config.tester.instance.clone(),
             },
-        }));
+        })));
     }
 }

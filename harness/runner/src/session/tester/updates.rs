@@ -125,7 +125,9 @@ impl Session {
             self.tester.updates.push(run);
             return Ok(self.ask_for_step(operation, None, None));
         }
-        if !self.can(&["read", "write", "write-blocks", "execute", "observe"]) {
+        // without `observe` State and Result are read, and a pull needs no more than a URI
+        let pushes = method != protocol::Method::Pull;
+        if !self.can(&["read", "write", "execute"]) || (pushes && !self.can(&["write-blocks"])) {
             return Ok(self.cannot("it offers neither `update-start` nor the operations that an update is made of"));
         }
         let now = self.now;
@@ -399,6 +401,19 @@ impl Session {
         let (endpoint, file) = (run.endpoint.clone(), run.file.clone());
         let instance = self.instance();
         if let Some(operation) = operation_of(task, &instance, &endpoint, &file) {
+            if !self.can(&[operation.name()]) {
+                let error = protocol::ReplyError {
+                    kind: protocol::ErrorKind::Unsupported,
+                    message: format!("`{}` is not among the adapter's capabilities", operation.name()),
+                };
+                let refused = Reply {
+                    id: 0,
+                    ok: None,
+                    error: Some(error),
+                };
+                self.update_task_done(update, id, task, &refused);
+                return;
+            }
             let observes = match task {
                 Task::Observe(path) => Some((endpoint, path.to_string())),
                 _ => None,

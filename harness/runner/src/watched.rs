@@ -1,6 +1,6 @@
-//! A part of the world that is looked at only when something can have come of it.
+//! A part that is looked at only when something can have come of it.
 //!
-//! [`World`](super::world::World) takes some rounds for each datagram, and nearly all of its parts have nothing to do with it.
+//! The world of a session and the driver take some rounds for each datagram, and nearly all parts have nothing to do with it.
 
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -48,6 +48,12 @@ impl<T: Timed> Watched<T> {
     /// Ends a round in which it was looked at.
     pub(crate) fn rest(&mut self) {
         self.deadline = self.part.poll_deadline();
+    }
+
+    /// The same where nothing that changed it is left to look at.
+    pub(crate) fn sleep(&mut self) {
+        self.awake = false;
+        self.rest();
     }
 
     /// When something is due.
