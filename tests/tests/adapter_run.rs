@@ -269,6 +269,12 @@ fn a_server_that_is_not_there() {
     let run = |adapter: &[&str]| Run::of(adapter, "", &["sanity.server-alive"]).told();
     let told = [run(&["no-such-server"]), run(&["/nowhere/server"])].concat();
     insta::assert_snapshot!("run-not-there", told);
+    // a precondition that never comes is no less the adapter's
+    if has_python() {
+        let told = campaign_with("wrong-address").told();
+        let begins = "  exit code 5\n  srv.method.push-only: error, blame adapter: nobody listens at 127.0.0.1:PORT, where the adapter says";
+        assert!(told.starts_with(begins), "{told}");
+    }
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn of_a_builder_of_packages() {
     killed(KILL, &["run", "--no-evidence", "push.happy", "--iut"], |command| {
         let command = command.replace(']', ", nohup]");
         Some(format!(
-            "name: deaf\ncommand: [sleep, \"1000\"]\nclaims: [push]\npackages: {{valid: {{command: {command}}}}}\n"
+            "name: deaf\ncommand: [sleep, \"1000\"]\nclaims: [push, restart]\npackages: {{valid: {{command: {command}}}}}\n"
         ))
     });
 }

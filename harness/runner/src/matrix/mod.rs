@@ -309,7 +309,7 @@ fn shown(parties: &[Party], ready: &[Ready]) -> Vec<report::Party> {
         .map(|(party, ready)| {
             let described = party.described();
             report::Party {
-                version: ready.version.clone().or(described.version.clone()),
+                version: ready.version.clone().or_else(|| described.version.clone()),
                 ..described
             }
         })

@@ -71,6 +71,7 @@ fn run_in(folder: &Path, plan: &Plan, interrupt: &AtomicBool, started: &(dyn Fn(
         speed: 1.0,
         today: "2026-06-01".to_owned(),
         limit: Some(Duration::from_secs(20)),
+        earlier: Vec::new(),
     };
     run(plan, &options, interrupt, &|event| {
         if matches!(event, Progress::Started { .. }) {
@@ -191,6 +192,7 @@ fn a_client_that_says_nothing_is_inconclusive() {
         speed: 1.0,
         today: "2026-06-01".to_owned(),
         limit: Some(Duration::from_secs(1)),
+        earlier: Vec::new(),
     };
     let finished = run(&plan, &options, &AtomicBool::new(false), &|_| {});
     let cell = &finished.cells[0];
