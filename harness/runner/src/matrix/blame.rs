@@ -14,7 +14,7 @@ use fotaproof_wire::coap::Code;
 
 use super::asked::{Asked, Log};
 use super::cell::End;
-use super::leader::Level;
+use super::leader::{Level, Unable};
 use super::plan::Role;
 
 /// Copies of a request that nothing answers count when they came at least this much apart.
@@ -44,6 +44,8 @@ pub(super) struct Story<'a> {
     pub(super) way: Way,
     pub(super) level: Level,
     pub(super) end: &'a End,
+    /// The last operation that the server's library failed to do.
+    pub(super) unable: Option<&'a Unable>,
     /// When it was over.
     pub(super) at: Duration,
     /// Bytes of the package and the version that it installs.
@@ -60,7 +62,7 @@ pub(super) struct Story<'a> {
 type Rule = fn(&Story<'_>) -> Option<Fault>;
 
 /// The rules, those that leave the least doubt first.
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     other_name,
     one_big_message,
     last_block_has_more,
@@ -79,6 +81,7 @@ const RULES: [Rule; 18] = [
     not_back,
     does_not_go_on,
     refuses_intact,
+    unable,
 ];
 
 /// The first rule that fits.
@@ -519,4 +522,26 @@ fn refuses_intact(story: &Story<'_>) -> Option<Fault> {
     let last = story.pushes().chain(story.fetches()).max_by_key(|asked| asked.at)?;
     let what = format!("the package reached it whole and unchanged, and it reports Update Result {result}");
     of(Role::Client, what, vec![last.datagram])
+}
+
+/// The library was asked to send something, and failed without a message on the link: the client was not even asked.
+fn unable(story: &Story<'_>) -> Option<Fault> {
+    let failed = story.unable?;
+    let spoke = story.log.spoke[Role::Server as usize];
+    // who sleeps or has left cannot be asked
+    let away = story.registers().any(|asked| asked.queue)
+        || story.log.of(Role::Client).any(|asked| asked.code == Code::DELETE);
+    if away || spoke.is_some_and(|at| at >= failed.asked) {
+        return None;
+    }
+    let last = story.log.all().last()?;
+    let what = format!(
+        "its library, or its adapter, sends nothing any more when it is asked to ({})",
+        failed.what
+    );
+    of(
+        Role::Server,
+        what,
+        vec![last.reply.as_ref().map_or(last.datagram, |reply| reply.datagram)],
+    )
 }

@@ -11,7 +11,7 @@ use fotaproof_wire::coap::{BlockValue, Code, Szx};
 use super::asked::{Asked, Log, Reply};
 use super::blame::{Story, fault};
 use super::cell::End;
-use super::leader::Level;
+use super::leader::{Level, Unable};
 use super::plan::Role;
 
 const fn s(seconds: u64) -> Duration {
@@ -108,6 +108,7 @@ fn guilty_with(all: Vec<Asked>, at: Duration, device: Option<&DeviceReport>, hos
         way: if hosted_by_harness { Way::Pull } else { Way::Push },
         level: Level::Library,
         end: &End::Over,
+        unable: None,
         at,
         image: 2048,
         version: "2.0.0",
@@ -252,6 +253,39 @@ fn a_package_that_came_whole_and_is_refused_is_the_clients() {
 }
 
 #[test]
+fn a_library_that_fails_without_a_message_did_not_ask_the_client() {
+    let told = |asked, spoke| {
+        let mut log = Log::of_all(vec![register(s(1))]);
+        log.spoke = [Some(s(1)), Some(spoke)];
+        let failed = Unable {
+            asked,
+            what: "read /5/0/3: it ended".to_owned(),
+        };
+        let story = Story {
+            log: &log,
+            way: Way::Push,
+            level: Level::Library,
+            end: &End::Over,
+            unable: Some(&failed),
+            at: s(9),
+            image: 2048,
+            version: "",
+            client: &Claims::default(),
+            hosted_by_harness: false,
+            is_intact: true,
+            device: None,
+        };
+        fault(&story).map(|fault| fault.side)
+    };
+    assert_eq!(told(s(3), s(2)), Some(Role::Server));
+    assert_eq!(
+        told(s(3), s(3)),
+        None,
+        "it sent something: the client may have been asked"
+    );
+}
+
+#[test]
 fn half_a_story_names_nobody() {
     let big = Asked {
         length: 4000,
@@ -264,6 +298,7 @@ fn half_a_story_names_nobody() {
         way: Way::Push,
         level: Level::Campaign,
         end: &End::Over,
+        unable: None,
         at: s(9),
         image: 4000,
         version: "",

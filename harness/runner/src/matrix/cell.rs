@@ -12,13 +12,14 @@ use fotaproof_lwm2m::repository::{File, Repository, RepositoryConfig};
 use fotaproof_net::LinkSpec;
 use fotaproof_reports::matrix::Way;
 use fotaproof_trace::{
-    Event, EventKind, Finding, IutEvent, JOURNAL_FORMAT, Stream, TransferFacts, TransferPhase, TransferWay, Verdict,
+    Event, EventKind, Finding, IutEvent, JOURNAL_FORMAT, Late, Stream, TransferFacts, TransferPhase, TransferWay,
+    Verdict,
 };
 
 use super::asked::Log;
-use super::leader::{Errand, Leader, Level, status_word};
+use super::leader::{Errand, Leader, Level, Unable, status_word};
 use super::watch::{Counted, Seen, Watch};
-use crate::session::{IutCommand, IutReport, sha256_hex};
+use crate::session::{IutCommand, IutReport, is_too_late, sha256_hex, told_late};
 
 /// Everything that a cell depends on.
 #[derive(Clone, Debug)]
@@ -128,8 +129,12 @@ pub(super) struct Ended {
     pub(super) at: Duration,
     /// What both sides asked and what came of it.
     pub(super) log: Log,
+    /// The last operation that the server's library failed to do.
+    pub(super) unable: Option<Unable>,
     /// What the link took away by chance and nobody could make good.
     pub(super) chance: Option<String>,
+    /// The most that the harness itself was late.
+    pub(super) late: Option<Late>,
 }
 
 /// The machine.
@@ -144,6 +149,8 @@ pub(super) struct CellSession {
     /// Why and when it ended; then what is under way is awaited.
     end: Option<(End, Duration)>,
     done: bool,
+    /// The most that the harness itself was late.
+    late: Option<Late>,
 }
 
 impl CellSession {
@@ -191,6 +198,7 @@ impl CellSession {
             now: Duration::ZERO,
             end: None,
             done: false,
+            late: None,
             config,
         };
         cell.begin();
@@ -242,6 +250,18 @@ impl CellSession {
             }
         }
         self.pump(now);
+    }
+
+    /// The driver did so much later what was due then; to be told before what it did.
+    pub(super) fn was_late(&mut self, late: Late) {
+        if self.late.is_some_and(|most| most.by >= late.by) {
+            return;
+        }
+        let before = self.late.is_some_and(|most| is_too_late(most.by));
+        self.late = Some(late);
+        if !before && !self.done && is_too_late(late.by) {
+            self.watch.note(self.now, told_late(&late));
+        }
     }
 
     /// Does what is due.
@@ -408,6 +428,7 @@ impl CellSession {
             End::Trouble(_) => Verdict::Error,
             End::Interrupted => Verdict::Inconclusive,
             _ if progress.status == fotaproof_adapter::UpdateStatus::Succeeded => Verdict::Pass,
+            _ if self.late.is_some_and(|late| is_too_late(late.by)) => Verdict::Inconclusive,
             _ => Verdict::Fail,
         };
         self.watch.emit(
@@ -416,7 +437,7 @@ impl CellSession {
                 verdict,
                 reason,
                 duration: now,
-                late: None,
+                late: self.late,
             },
         );
         while let Some(seen) = self.watch.poll() {
@@ -437,6 +458,8 @@ impl CellSession {
             at,
             chance: self.watch.broken_by_chance(),
             log: core::mem::take(&mut self.watch.log),
+            unable: self.leader.unable.clone(),
+            late: self.late,
         })));
     }
 }

@@ -22,7 +22,7 @@ use crate::embedded::{EmbeddedIut, EmbeddedOutput};
 use crate::real::adapter::{Adapter, AdapterError, Attached, FromAdapter, Hand, time_for};
 use crate::real::client::{ClientProcess, Instance};
 use crate::real::sockets::shown_ip;
-use crate::real::{Clock, Interrupt, on_the_wall};
+use crate::real::{Clock, Interrupt, Watchdog, on_the_wall};
 use crate::session::IutReport;
 
 /// How long an adapter may take to end an instance.
@@ -156,6 +156,7 @@ pub(super) async fn run(
     let mut drive = Drive {
         cell: CellSession::new(config, FIRST_REQUEST),
         clock: Clock::starting(speed),
+        watchdog: Watchdog::new(speed),
         speed,
         last: Duration::ZERO,
         ports,
@@ -316,6 +317,7 @@ impl RealServer {
 struct Drive {
     cell: CellSession,
     clock: Clock,
+    watchdog: Watchdog,
     speed: f64,
     /// The latest time that the machine was told.
     last: Duration,
@@ -365,7 +367,7 @@ impl Drive {
             .into_iter()
             .flatten()
             .min();
-        let timer = deadline.and_then(|at| self.clock.instant(at));
+        let timer = self.clock.instant(self.watchdog.due(deadline, self.last));
         let (client, server, ports) = (&mut self.client, &mut self.server.end, &mut self.ports);
         let report = async {
             match client {
@@ -391,6 +393,9 @@ impl Drive {
 
     fn take(&mut self, wake: Wake, talk: &mut Talk) {
         let now = self.now();
+        if let Some(late) = self.watchdog.round(now, &self.clock) {
+            self.cell.was_late(late);
+        }
         match wake {
             Wake::Datagram(Heard::FromClient { from, to, bytes }) => {
                 if let ClientEnd::Process(process) = &mut self.client {

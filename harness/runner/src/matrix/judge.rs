@@ -16,6 +16,7 @@ use super::plan::{Party, Role};
 use super::stale::Met;
 use crate::expected::Expectations;
 use crate::run::shown_finding;
+use crate::session::{LOWER, is_too_late, told_late};
 
 /// The clause under which an expected-failures file names an update that does not end well.
 pub(super) const INTEROP: &str = "interop";
@@ -253,8 +254,24 @@ pub(super) fn judge(
         if !cell.interop.ended_well {
             expected(cell, facts, &mut met);
         }
+        excuse(cell, ended);
     }
     met
+}
+
+/// What failed while the harness itself was late is held against nobody, unless it was expected.
+fn excuse(cell: &mut Cell, ended: &Ended) {
+    let Some(late) = ended.late.filter(|late| is_too_late(late.by) && !cell.expected) else {
+        return;
+    };
+    cell.reason = format!("{}; this may be why: {}. {LOWER}", told_late(&late), cell.reason);
+    cell.verdict = model::Verdict::Inconclusive;
+    cell.blame = None;
+    for side in [&mut cell.client_side, &mut cell.server_side] {
+        if side.verdict == model::Verdict::Fail {
+            side.verdict = model::Verdict::Inconclusive;
+        }
+    }
 }
 
 fn verdict(
@@ -325,6 +342,7 @@ fn fault(cell: &Cell, ended: &Ended, device: Option<&DeviceReport>, facts: &Fact
         way: facts.way,
         level: ended.level,
         end: &ended.end,
+        unable: ended.unable.as_ref(),
         at: ended.at,
         image: facts.image,
         version: facts.version,

@@ -4,9 +4,11 @@ use super::*;
 use crate::matrix::asked::Log;
 use crate::matrix::leader::Level;
 use crate::matrix::watch::Counted;
+use crate::session::LATE_LIMIT;
 use fotaproof_adapter::Progress;
 use fotaproof_analyze::report::{ExecuteReport, FirmwareReport, Moment, Registrations, SampleReport};
 use fotaproof_cases::files::load_expected_failures;
+use fotaproof_trace::Late;
 
 fn sample(at: f64, state: Option<u8>, result: Option<u8>) -> SampleReport {
     SampleReport {
@@ -75,6 +77,8 @@ fn ended(end: End, status: UpdateStatus) -> Ended {
         at: Duration::from_secs(10),
         chance: None,
         log: Log::default(),
+        unable: None,
+        late: None,
     }
 }
 
@@ -203,6 +207,40 @@ fn who_could_not_be_brought_to_it_does_not_fail() {
     );
     let refused = ended(End::Limit(Duration::from_secs(60)), UpdateStatus::Waiting);
     assert_eq!(judged(&refused, None, "").verdict, model::Verdict::Fail);
+}
+
+#[test]
+fn a_failure_while_the_harness_was_late_is_held_against_nobody() {
+    let late_by = |by: Duration| {
+        let mut over = ended(End::Over, UpdateStatus::Failed);
+        over.findings[0].push(finding());
+        over.late = Some(Late {
+            by,
+            wall: by / 10,
+            due: Duration::from_secs(7),
+        });
+        over
+    };
+    let in_time = judged(&late_by(LATE_LIMIT), None, "");
+    assert_eq!(
+        (in_time.verdict, in_time.client_side.verdict, in_time.blame.is_some()),
+        (model::Verdict::Fail, model::Verdict::Fail, true)
+    );
+    let late = judged(&late_by(LATE_LIMIT + Duration::from_millis(100)), None, "");
+    assert_eq!(
+        (late.verdict, late.client_side.verdict, late.blame.is_some()),
+        (model::Verdict::Inconclusive, model::Verdict::Inconclusive, false)
+    );
+    assert!(
+        late.reason
+            .starts_with("the harness was late by 2.1 s of session time (210 ms by the clock on the wall) at 7.000 s"),
+        "{}",
+        late.reason
+    );
+    let mut well = late_by(LATE_LIMIT * 2);
+    well.progress.status = UpdateStatus::Succeeded;
+    well.findings[0].clear();
+    assert_eq!(judged(&well, Some(&updated()), "").verdict, model::Verdict::Pass);
 }
 
 #[test]

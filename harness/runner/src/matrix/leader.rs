@@ -90,6 +90,19 @@ pub(super) struct Leader {
     trouble: Option<String>,
     /// When the device was first registered.
     pub(super) registered: Option<Duration>,
+    /// When each request that waits was asked for.
+    asked_at: BTreeMap<u64, Duration>,
+    /// The last operation that the library failed to do.
+    pub(super) unable: Option<Unable>,
+}
+
+/// An operation that a library failed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unable {
+    /// When it was asked for it.
+    pub(super) asked: Duration,
+    /// What it was asked for, and why it failed.
+    pub(super) what: String,
 }
 
 impl Leader {
@@ -107,6 +120,8 @@ impl Leader {
             notes: VecDeque::new(),
             trouble: None,
             registered: None,
+            asked_at: BTreeMap::new(),
+            unable: None,
         }
     }
 
@@ -161,14 +176,16 @@ impl Leader {
         self.pump(now);
     }
 
-    fn ask(&mut self, operation: Operation, pending: Pending) {
+    fn ask(&mut self, now: Duration, operation: Operation, pending: Pending) {
         let id = self.next;
         self.next += 1;
+        self.asked_at.insert(id, now);
         self.pending.insert(id, pending);
         self.asks.push_back(Request { id, operation });
     }
 
     fn reply(&mut self, now: Duration, reply: Reply) {
+        let asked = self.asked_at.remove(&reply.id).unwrap_or(now);
         let Some(pending) = self.pending.remove(&reply.id) else {
             return;
         };
@@ -190,19 +207,19 @@ impl Leader {
             return;
         }
         match pending {
-            Pending::Task(task, asked) => {
-                let outcome = match &asked {
+            Pending::Task(task, wanted) => {
+                let outcome = match &wanted {
                     Task::CancelObservation(path) => {
                         self.observations.remove(path);
                         match &reply.error {
                             // the end of an observation has no answer of the device that would say more
                             None => TaskOutcome::code(Code::CONTENT),
-                            Some(_) => outcome_of(&reply, &asked),
+                            Some(_) => outcome_of(&reply, &wanted),
                         }
                     }
-                    _ => outcome_of(&reply, &asked),
+                    _ => outcome_of(&reply, &wanted),
                 };
-                if let Task::Observe(path) = &asked
+                if let Task::Observe(path) = &wanted
                     && let Some(Answer {
                         observation: Some(name),
                         ..
@@ -210,8 +227,14 @@ impl Leader {
                 {
                     self.observations.insert(*path, name.clone());
                 }
+                if let TaskOutcome::Failed(why) = &outcome {
+                    self.unable = Some(Unable {
+                        asked,
+                        what: format!("{}: {why}", in_words(&wanted)),
+                    });
+                }
                 self.notes
-                    .push_back(format!("{}: {}", in_words(&asked), outcome_in_words(&outcome)));
+                    .push_back(format!("{}: {}", in_words(&wanted), outcome_in_words(&outcome)));
                 self.tell(now, Happening::Done { task, outcome });
             }
             Pending::UpdateStart => {
@@ -322,7 +345,7 @@ impl Leader {
                     method: method_of(errand.way),
                     conditions: Conditions::default(),
                 };
-                self.ask(operation, Pending::UpdateStart);
+                self.ask(now, operation, Pending::UpdateStart);
             }
         }
     }
@@ -349,7 +372,7 @@ impl Leader {
                 task => operation_of(task, &errand.instance, &errand.endpoint, &errand.file),
             };
             match operation {
-                Some(operation) => self.ask(operation, Pending::Task(id, task)),
+                Some(operation) => self.ask(now, operation, Pending::Task(id, task)),
                 None => {
                     // an observation that is not there is ended
                     let outcome = TaskOutcome::code(Code::CONTENT);

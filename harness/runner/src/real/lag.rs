@@ -19,7 +19,7 @@ const NOTHING: Duration = Duration::from_millis(1);
 
 /// Watches one loop.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     /// How often the loop goes round at the least, in the session's time: a quarter of the lateness that matters.
     tick: Duration,
     /// When it went round last.
@@ -30,7 +30,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn new(speed: f64) -> Self {
+    pub(crate) fn new(speed: f64) -> Self {
         Self {
             tick: (LATE_LIMIT / 4).max(LEAST.mul_f64(speed.clamp(0.001, 10_000.0))),
             round: Duration::ZERO,
@@ -40,7 +40,7 @@ impl Watchdog {
     }
 
     /// When the next round is due, given the session's deadline and the last time that the session was told.
-    pub(super) fn due(&mut self, deadline: Option<Duration>, told: Duration) -> Duration {
+    pub(crate) fn due(&mut self, deadline: Option<Duration>, told: Duration) -> Duration {
         let tick = self.round + self.tick;
         // a deadline that the session knew to be over is not late again
         let due = deadline.map_or(tick, |at| at.max(told).min(tick));
@@ -49,7 +49,7 @@ impl Watchdog {
     }
 
     /// The loop goes round; says how late, if it never was so late.
-    pub(super) fn round(&mut self, now: Duration, clock: &Clock) -> Option<Late> {
+    pub(crate) fn round(&mut self, now: Duration, clock: &Clock) -> Option<Late> {
         self.round = now;
         let due = self.due.take()?;
         let by = now.saturating_sub(due);

@@ -69,6 +69,7 @@ pub use clock::{Scaling, Skew, SpeedError, scaling};
 pub use driver::run_case;
 pub(crate) use driver::{given_up, listen_address};
 pub use interrupt::{Interrupt, InterruptHandle, interrupt};
+pub(crate) use lag::Watchdog;
 pub use placeholders::{Placeholders, fill};
 pub use readiness::{NotReady, Readiness, prepare};
 pub use server_role::{ServerCase, run_case as run_server_case};

@@ -34,6 +34,7 @@ pub use config::{
     TesterConfig, Trouble,
 };
 pub use spoilt::{LATE_LIMIT, is_too_late};
+pub(crate) use spoilt::{LOWER, told_late};
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};

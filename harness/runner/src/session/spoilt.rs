@@ -16,7 +16,7 @@ use super::Session;
 pub const LATE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is told of a harness that was late.
-const LOWER: &str = "repeat it with a lower --speed or fewer --jobs: the machine does not keep up";
+pub(crate) const LOWER: &str = "repeat it with a lower --speed or fewer --jobs: the machine does not keep up";
 /// What is told of an address where nobody listens.
 const LOOK: &str = "the adapter's reply to `start` has to name the address at which the server hears devices, when it hears them; \
                     `fotaproof adapter check` tries it alone";
@@ -25,6 +25,16 @@ const LOOK: &str = "the adapter's reply to `start` has to name the address at wh
 #[must_use]
 pub fn is_too_late(by: Duration) -> bool {
     by > LATE_LIMIT
+}
+
+/// How late, in words.
+pub(crate) fn told_late(late: &Late) -> String {
+    format!(
+        "the harness was late by {:.1} s of session time ({:.0} ms by the clock on the wall) at {:.3} s",
+        late.by.as_secs_f64(),
+        late.wall.as_secs_f64() * 1e3,
+        late.due.as_secs_f64()
+    )
 }
 
 /// What the session knows of that.
@@ -48,12 +58,7 @@ impl Spoilt {
 
     fn lateness(&self) -> Option<String> {
         let (late, step) = self.late.as_ref().filter(|(late, _)| is_too_late(late.by))?;
-        Some(format!(
-            "the harness was late by {:.1} s of session time ({:.0} ms by the clock on the wall) at {:.3} s, in: {step}",
-            late.by.as_secs_f64(),
-            late.wall.as_secs_f64() * 1e3,
-            late.due.as_secs_f64()
-        ))
+        Some(format!("{}, in: {step}", told_late(late)))
     }
 
     /// Nothing ever came from the server, and nobody listens where its adapter says it is.
