@@ -1,6 +1,8 @@
 //! Processes that a case started and that still live, found in `/proc`.
 
-use std::fs;
+use core::time::Duration;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -12,11 +14,28 @@ pub const MARKER: &str = "FOTAPROOF_RUN";
 /// Looks in a row for processes that are not ended yet: each may have been forked while the one before was looked at.
 const ROUNDS: usize = 8;
 
+/// Looks at a process that is in the middle of an exec, at one that is perhaps past it, and what lies between them.
+const LOOKS: usize = 20;
+const FEW: usize = 4;
+/// Room for nearly every environment.
+const LARGE: usize = 64 << 10;
+const EXEC: Duration = Duration::from_millis(1);
+
 /// A process that lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Survivor {
     pub(super) pid: Pid,
     pub(super) name: String,
+}
+
+/// What a look at a process says.
+enum Look {
+    Found(Survivor),
+    Other,
+    /// It shows no environment, as in the middle of an exec: worth so many looks.
+    Unclear {
+        looks: usize,
+    },
 }
 
 /// The living processes of a group and those that carry the mark. Zombies do not live.
@@ -28,30 +47,66 @@ pub(super) fn find(mark: &str, group: Option<Pid>) -> Vec<Survivor> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = entries
+    let mut pids: Vec<Pid> = entries
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-    let mut found: Vec<Survivor> = pids
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
         .filter(|pid| *pid != own)
-        .filter_map(|pid| {
-            let folder = format!("/proc/{pid}");
-            let folder = Path::new(&folder);
-            let marked = fs::read(folder.join("environ"))
-                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()));
-            if !marked && group.is_none() {
-                return None;
+        .collect();
+    let mut found = Vec::new();
+    for turn in 1..=LOOKS {
+        pids.retain(|pid| match look(*pid, &wanted, group) {
+            Look::Found(survivor) => {
+                found.push(survivor);
+                false
             }
-            let status = fs::read_to_string(folder.join("stat")).ok()?;
-            let (name, state, of_group) = parse_stat(&status)?;
-            let lives = !matches!(state, 'Z' | 'X' | 'x');
-            (lives && (marked || Some(of_group) == group)).then(|| Survivor {
+            Look::Other => false,
+            Look::Unclear { looks } => turn < looks,
+        });
+        if pids.is_empty() {
+            break;
+        }
+        std::thread::sleep(EXEC);
+    }
+    found.sort_by_key(|survivor: &Survivor| survivor.pid);
+    found
+}
+
+fn look(pid: Pid, wanted: &str, group: Option<Pid>) -> Look {
+    let folder = format!("/proc/{pid}");
+    let folder = Path::new(&folder);
+    let environ = at_once(&folder.join("environ"));
+    let marked = environ
+        .as_ref()
+        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()));
+    if marked || group.is_some() {
+        let status = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        if let Some((name, state, of_group)) = parse_stat(&status)
+            && !matches!(state, 'Z' | 'X' | 'x')
+            && (marked || Some(of_group) == group)
+        {
+            return Look::Found(Survivor {
                 pid,
                 name: name.to_owned(),
-            })
-        })
-        .collect();
-    found.sort_by_key(|survivor| survivor.pid);
-    found
+            });
+        }
+    }
+    // kernel threads and those that are dying have no program
+    let has_none = environ.is_ok_and(|environ| environ.is_empty()) && fs::read_link(folder.join("exe")).is_ok();
+    if !has_none {
+        return Look::Other;
+    }
+    match fs::read(folder.join("cmdline")) {
+        Ok(arguments) if arguments.is_empty() => Look::Unclear { looks: LOOKS },
+        // an exec that ended a moment ago, or a program that was given no environment
+        _ => Look::Unclear { looks: FEW },
+    }
+}
+
+/// What a file of `/proc` says, in one read if it can be: between two reads the process may have begun another program, and the rest be gone.
+fn at_once(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(LARGE);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Ends them all with SIGKILL and says which they were. They are dying when this returns, not yet gone.
@@ -105,7 +160,30 @@ pub(super) fn remove_faketime(pid: Pid) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
     use super::*;
+
+    /// One that begins a new program again and again has no environment for most of its life.
+    #[test]
+    fn a_process_in_the_middle_of_an_exec_is_found() {
+        let mark = format!("exec-{}", std::process::id());
+        let mut restless = Command::new("sh")
+            .args(["-c", "exec sh -c \"$0\" \"$0\"", "exec sh -c \"$0\" \"$0\""])
+            .env(MARKER, &mark)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(restless.id().cast_signed());
+        let missed = (0..500)
+            .filter(|_| find(&mark, None).iter().all(|one| one.pid != pid))
+            .count();
+        restless.kill().unwrap();
+        restless.wait().unwrap();
+        assert_eq!(missed, 0, "of 500 looks");
+        assert_eq!(find(&mark, None), []);
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
