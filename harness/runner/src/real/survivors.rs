@@ -65,10 +65,18 @@ pub(super) fn find(mark: &str, group: Option<Pid>) -> Vec<Survivor> {
         if pids.is_empty() {
             break;
         }
-        std::thread::sleep(EXEC);
+        exec_goes_on();
     }
     found.sort_by_key(|survivor: &Survivor| survivor.pid);
     found
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a millisecond in which another process goes on; callers end processes when they are dropped, and cannot await"
+)]
+fn exec_goes_on() {
+    std::thread::sleep(EXEC);
 }
 
 fn look(pid: Pid, wanted: &str, group: Option<Pid>) -> Look {
