@@ -292,19 +292,21 @@ fn a_campaign_that_goes_wrong() {
     }
 }
 
+/// Two cases and the sanity case, one after the other, of one adapter.
+fn three_cases(fault: &str) -> Run {
+    let mut run = behind(fault, "srv.method.both");
+    run.arguments
+        .extend(["srv.method.push-only", "sanity.server-alive"].map(str::to_owned));
+    run
+}
+
 /// One process serves all cases. One that dies is started again: only the case in which it died is lost.
 #[test]
 fn an_adapter_that_died_is_started_again_for_the_next_case() {
     if !has_python() {
         return;
     }
-    let run = |fault: &str| {
-        let mut run = behind(fault, "srv.method.both");
-        run.arguments
-            .extend(["srv.method.push-only", "sanity.server-alive"].map(str::to_owned));
-        run
-    };
-    insta::assert_snapshot!("run-started-again", all(&["dies-in-a-campaign"], run));
+    insta::assert_snapshot!("run-started-again", all(&["dies-in-a-campaign"], three_cases));
 }
 
 /// One that is gone when the next case wants it is no matter for that case: it is started again, and the run says so.
@@ -313,13 +315,7 @@ fn an_adapter_that_dies_between_two_cases() {
     if !has_python() {
         return;
     }
-    let run = |fault: &str| {
-        let mut run = behind(fault, "srv.method.both");
-        run.arguments
-            .extend(["srv.method.push-only", "sanity.server-alive"].map(str::to_owned));
-        run
-    };
-    insta::assert_snapshot!("run-dies-between", all(&["dies-after-stop"], run));
+    insta::assert_snapshot!("run-dies-between", all(&["dies-after-stop"], three_cases));
 }
 
 /// The adapter stops the harness for a second, which is 5 s at this speed: nobody knows what the server would have done meanwhile.
